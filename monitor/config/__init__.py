@@ -1,0 +1,1 @@
+"""config.toml, read once, strictly, and turned into frozen settings."""

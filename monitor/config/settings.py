@@ -1,0 +1,367 @@
+"""What config.toml says, as frozen values. The loader makes them; everybody else reads them.
+
+A protocol subclasses `EndpointSettings`, or `ModelSettings` where it asks a language model,
+and adds its own fields. An endpoint is flat: everything it inherited stands in it.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo
+
+from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, WithJsonSchema
+
+from monitor.config.maintenance import Maintenance
+from monitor.config.secrets import SecretText
+from monitor.config.values import (
+    BaseUrl,
+    Count,
+    Duration,
+    Interval,
+    IpFamily,
+    Name,
+    Pause,
+    Percent,
+    Speed,
+    Table,
+    Text,
+    Url,
+    Usd,
+    Zone,
+    json_value,
+    quoted,
+)
+
+LOCATION = "default"
+"""Where probes are sent from, as it is stored; there is one place so far."""
+
+DEFAULT_PROMPT = (
+    "Begin your answer with the single word pong. Then describe a walk along a river in plain prose,"
+    " without lists or headings, and do not stop before you are cut off."
+)
+"""One word to check, then prose to the limit, so that there is a speed to measure."""
+
+_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+_LABEL_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
+_WIRE_HEADERS = frozenset(
+    {
+        "host",
+        "content-length",
+        "transfer-encoding",
+        "connection",
+        "accept-encoding",
+        "expect",
+        "upgrade",
+        "te",
+        "trailer",
+    }
+)
+
+Names = Annotated[tuple[Text, ...], Field(strict=False)]
+
+
+class Price(Table):
+    """US dollars per million tokens."""
+
+    input: Usd
+    output: Usd
+    """Reasoning counts as output."""
+    cache_read: Usd | None = None
+    cache_write: Usd | None = None
+
+
+class Limits(Table):
+    """What the provider says the model can do, in tokens."""
+
+    context: Count | None = None
+    max_output: Count | None = None
+
+
+class DataPolicy(Table):
+    """What the provider says it does with prompts; shown, never interpreted."""
+
+    prompt_training: bool | None = None
+    prompt_logging: Text | None = None
+    moderation: Text | None = None
+
+
+class Degraded(Table):
+    """Rules over a rolling window; None is no rule."""
+
+    ttft_p50: Duration | None = None
+    ttft_p95: Duration | None = None
+    total_p50: Duration | None = None
+    total_p95: Duration | None = None
+    output_speed_p50: Speed | None = None
+    """Lower limit in tokens per second."""
+    error_rate: Percent | None = None
+    """Upper limit, 0 to 100."""
+    over: Duration = timedelta(minutes=30)
+
+
+class EndpointAlert(Table):
+    """When an endpoint's state changes, and who is told."""
+
+    channels: Names | None = None
+    """Names of channels; None is all of them, none of them is nobody."""
+    down_after: Annotated[int, Field(ge=1, le=1000)] = 3
+    up_after: Annotated[int, Field(ge=1, le=1000)] = 2
+    confirm_every: Pause = timedelta(seconds=10)
+    """Zero: no confirmations."""
+    reminder: Duration | None = timedelta(hours=4)
+
+
+class Budget(Table):
+    """What probing may cost."""
+
+    daily_usd: Usd
+    """Per day of the site's time zone."""
+
+
+def _headers(value: object) -> object:
+    if not isinstance(value, dict):
+        return value
+    for name in value:
+        if not _HEADER_NAME.fullmatch(name):
+            raise ValueError(f"{quoted(name)} is not the name of a header such as X-Title")
+        if name.lower() in _WIRE_HEADERS:
+            raise ValueError(f"{quoted(name)} cannot be set: every connection sets it itself")
+    return value
+
+
+def _labels(value: dict[str, str]) -> dict[str, str]:
+    for name in value:
+        if not _LABEL_NAME.fullmatch(name):
+            raise ValueError(f"{quoted(name)} is not the name of a label: letters, digits and '_'")
+    return value
+
+
+Headers = Annotated[
+    dict[str, SecretText],
+    BeforeValidator(_headers),
+    WithJsonSchema({"type": "object", "additionalProperties": {"type": "string", "minLength": 1}}),
+]
+Body = Annotated[dict[str, Any], BeforeValidator(json_value), WithJsonSchema({"type": "object"})]
+
+
+class EndpointSettings(Table):
+    """What every endpoint has, whatever its protocol. Protocols subclass it."""
+
+    id: str
+    """`provider/slug`, as it is written."""
+    provider: Name
+    slug: Name
+    provider_name: Text
+    protocol: Text
+    name: Text
+    """What people call it; the model or the slug where nothing else is said."""
+    model_id: Text | None = None
+    """What joins endpoints of one model across providers; None where there is no model."""
+
+    interval: Interval = timedelta(seconds=60)
+    timeout: Duration = timedelta(seconds=30)
+    """The whole probe; always shorter than the interval."""
+    connect_timeout: Duration = timedelta(seconds=10)
+    """Name, connection and TLS together."""
+    public: bool = True
+    enabled: bool = True
+    ip: IpFamily = "auto"
+    ca_file: Text | None = None
+    """Path of a private CA beside the system's; absolute."""
+    headers: Headers = Field(default_factory=dict)
+    expect: Table | None = None
+    """What a good answer is; a protocol narrows the type."""
+    degraded: Degraded | None = None
+    price: Price | None = None
+    limits: Limits | None = None
+    labels: Annotated[dict[str, Text], AfterValidator(_labels)] = Field(default_factory=dict)
+    data_policy: DataPolicy | None = None
+    status_page: Url | None = None
+    alert: EndpointAlert = EndpointAlert()
+    budget: Budget | None = None
+    """Its own, beside its provider's and the site's."""
+
+    @property
+    def model_name(self) -> str | None:
+        """The model that is asked; None where there is none."""
+        return None
+
+    def secrets(self) -> Iterator[SecretText]:
+        """Every text of it that may hold a secret."""
+        for value in self.__dict__.values():
+            if isinstance(value, SecretText):
+                yield value
+            elif isinstance(value, dict):
+                yield from (inner for inner in value.values() if isinstance(inner, SecretText))
+
+
+class ModelExpect(Table):
+    """What a good answer of a language model is; None is not looked at."""
+
+    answer: Text | None = None
+    """A substring, any case."""
+    ttft: Duration | None = None
+    elapsed: Duration | None = None
+    output_speed: Speed | None = None
+    """Lower limit in tokens per second."""
+    model: Text | None = None
+
+
+class ModelSettings(EndpointSettings):
+    """What every endpoint has that asks a language model."""
+
+    model: Text
+    base_url: BaseUrl
+    api_key: SecretText | None = None
+    first_token_timeout: Duration = timedelta(seconds=20)
+    stall_timeout: Duration = timedelta(seconds=10)
+    max_tokens: Annotated[int, Field(ge=1, le=1_000_000)] = 64
+    body: Body = Field(default_factory=dict)
+    """Merged into the request body."""
+    omit: Names = ()
+    """Fields of the request body that are never sent."""
+    max_tokens_field: Literal["auto", "max_tokens", "max_completion_tokens"] = "auto"
+    prompt: Text = DEFAULT_PROMPT
+    expect: ModelExpect = ModelExpect()
+
+    @property
+    def model_name(self) -> str | None:
+        return self.model
+
+
+class Site(Table):
+    """What the pages and feeds say about themselves."""
+
+    name: Text = "Status"
+    url: BaseUrl | None = None
+    """Absolute base of every link in feeds and alerts."""
+    timezone: Zone = ZoneInfo("UTC")
+
+
+class Database(Table):
+    """Where results are kept."""
+
+    url: SecretText = SecretText("sqlite:///uptoken.db")
+
+
+@dataclass(frozen=True, slots=True)
+class TcpAddress:
+    """An address to listen on."""
+
+    host: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class UnixAddress:
+    """A socket file to listen on."""
+
+    path: str
+
+
+Address = TcpAddress | UnixAddress
+
+
+def _address(value: object) -> Address | None:
+    if value == "":
+        return None
+    if isinstance(value, TcpAddress | UnixAddress):
+        return value
+    if isinstance(value, str):
+        if value.startswith("unix:") and len(value) > len("unix:"):
+            return UnixAddress(value.removeprefix("unix:"))
+        host, colon, port = value.rpartition(":")
+        host = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+        if colon and host and port.isascii() and port.isdigit() and int(port) <= 65535 and " " not in host:
+            return TcpAddress(host, int(port))
+    raise ValueError(
+        f'{quoted(value)} is not an address such as "127.0.0.1:8480" or "unix:/run/uptoken.sock"'
+    )
+
+
+Listen = Annotated[
+    TcpAddress | UnixAddress | None,
+    PlainValidator(_address),
+    WithJsonSchema({"type": "string", "pattern": r"^($|unix:.+|.+:\d{1,5}$)"}),
+]
+
+
+class Server(Table):
+    """Where the page is served; None is nowhere."""
+
+    listen: Listen = TcpAddress("127.0.0.1", 8480)
+    public_listen: Listen = None
+    managed: bool = True
+
+
+Occasion = Literal["down", "degraded", "config", "monitor", "reminder"]
+"""What a channel can be told about."""
+
+
+class Channel(Table):
+    """Where alerts go."""
+
+    name: Name
+    url: SecretText
+    on: Annotated[tuple[Occasion, ...], Field(strict=False, min_length=1)] = (
+        "down",
+        "degraded",
+        "config",
+        "monitor",
+        "reminder",
+    )
+
+
+class Provider(Table):
+    """Who answers. What its endpoints inherit stands in them; this is what belongs to all of them."""
+
+    id: Name
+    name: Text
+    status_page: Url | None = None
+    data_policy: DataPolicy | None = None
+    concurrency: Annotated[int, Field(ge=0, le=100_000)] = 0
+    """Probes at once; 0 is no limit."""
+    budget: Budget | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong, or doubtful, in the file. `line` counts from 1."""
+
+    file: str
+    line: int
+    key: str
+    """Where it stands: `provider.openai.endpoints[0].interval`; empty for a syntax error."""
+    text: str
+
+    def __str__(self) -> str:
+        key = f"{self.key}: " if self.key else ""
+        return f"{self.file}:{self.line}: {key}{self.text}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """The whole file. It holds no secret, only the places where they are."""
+
+    path: Path
+    site: Site = field(default_factory=Site)
+    database: Database = field(default_factory=Database)
+    server: Server = field(default_factory=Server)
+    endpoints: tuple[EndpointSettings, ...] = ()
+    """In the file's order, disabled ones among them."""
+    providers: Mapping[str, Provider] = field(default_factory=dict)
+    channels: Mapping[str, Channel] = field(default_factory=dict)
+    alert: EndpointAlert = field(default_factory=EndpointAlert)
+    budget: Budget | None = None
+    maintenance: tuple[Maintenance, ...] = ()
+    location: str = LOCATION
+    secrets: Mapping[SecretText, str] = field(default_factory=dict)
+    """Every text that may hold a secret, and the key path where it stands."""
+    warnings: tuple[Problem, ...] = ()
+    """What is allowed, but should be known."""
+
+    def __repr__(self) -> str:
+        return f"Config({self.path}, {len(self.endpoints)} endpoints)"

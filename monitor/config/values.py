@@ -1,0 +1,249 @@
+"""What may stand behind a key of config.toml, each kind with its own words when it is wrong.
+
+Every check raises ValueError with a text for the operator, which says what is wrong and what
+would be right; the loader puts file, line and key in front. No text quotes a value that
+could hold a secret (`quoted`).
+"""
+
+import math
+import re
+from datetime import timedelta
+from decimal import Decimal, InvalidOperation
+from functools import lru_cache
+from typing import Annotated, Any, Literal
+from urllib.parse import SplitResult, urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+
+NAME_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
+"""Both halves of an endpoint's id."""
+
+_NAME = re.compile(NAME_PATTERN)
+_DURATION = re.compile(r"(\d{1,9})(ms|s|m|h|d)", re.ASCII)
+_UNITS = {
+    "d": timedelta(days=1),
+    "h": timedelta(hours=1),
+    "m": timedelta(minutes=1),
+    "s": timedelta(seconds=1),
+    "ms": timedelta(milliseconds=1),
+}
+_LONGEST = timedelta(days=3660)
+_QUOTED = 40
+
+
+class Table(BaseModel):
+    """One table of config.toml: frozen, no unknown keys, nothing converted behind one's back."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, arbitrary_types_allowed=True)
+
+
+def quoted(value: object) -> str:
+    """The value as it stands in the file. A long word is not shown: it may be a key in a wrong place."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        if len(value) > _QUOTED:
+            return f"a text of {len(value)} characters"
+        return '"' + value.encode("unicode_escape").decode().replace('"', '\\"') + '"'
+    if isinstance(value, dict):
+        return "a table"
+    if isinstance(value, list):
+        return "a list"
+    return str(value)
+
+
+def written(length: timedelta) -> str:
+    """A duration as it is written in the file: `90s`, `2h`, `1500ms`."""
+    for unit, size in _UNITS.items():
+        if length >= size and not length % size:
+            return f"{length // size}{unit}"
+    return "0s" if not length else f"{length.total_seconds() * 1000:g}ms"
+
+
+@lru_cache(maxsize=1024)
+def _length(text: str) -> timedelta | None:
+    match = _DURATION.fullmatch(text)
+    return int(match[1]) * _UNITS[match[2]] if match else None
+
+
+def _pause(value: object) -> timedelta:
+    if isinstance(value, timedelta):
+        return value
+    length = _length(value) if isinstance(value, str) else None
+    if length is None:
+        raise ValueError(f'{quoted(value)} is not a duration such as "30s"')
+    if length > _LONGEST:
+        raise ValueError(f'{quoted(value)} is too long: at most "{written(_LONGEST)}"')
+    return length
+
+
+def _duration(value: object) -> timedelta:
+    length = _pause(value)
+    if not length:
+        raise ValueError(f'{quoted(value)} is too short: write at least "1ms"')
+    return length
+
+
+def _interval(value: object) -> timedelta:
+    length = _duration(value)
+    if length % _UNITS["s"]:
+        raise ValueError(f'{quoted(value)} is not a whole number of seconds such as "30s"')
+    if length > timedelta(days=7):
+        raise ValueError(f'{quoted(value)} is too long: at most "7d"')
+    return length
+
+
+_DURATION_SCHEMA = WithJsonSchema({"type": "string", "pattern": r"^\d{1,9}(ms|s|m|h|d)$"})
+
+Pause = Annotated[timedelta, BeforeValidator(_pause), _DURATION_SCHEMA]
+"""A length of time that may be zero."""
+Duration = Annotated[timedelta, BeforeValidator(_duration), _DURATION_SCHEMA]
+"""A length of time above zero."""
+Interval = Annotated[
+    timedelta,
+    BeforeValidator(_interval),
+    WithJsonSchema({"type": "string", "pattern": r"^(\d{1,6}000ms|\d{1,9}(s|m|h|d))$"}),
+]
+"""The distance of two slots: whole seconds, at most a week."""
+
+
+def _usd(value: object) -> Decimal:
+    if isinstance(value, Decimal):
+        return value
+    if isinstance(value, float):
+        raise ValueError(f'{value} would be rounded: put it in quotes, "{value}"')
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        raise ValueError(f'{quoted(value)} is not an amount of dollars such as "0.10"')
+    try:
+        amount = Decimal(value)
+    except InvalidOperation:
+        raise ValueError(f'{quoted(value)} is not an amount of dollars such as "0.10"') from None
+    if not amount.is_finite() or not 0 <= amount <= 1_000_000 or abs(int(amount.as_tuple().exponent)) > 18:
+        raise ValueError(f"{quoted(value)} is out of range: an amount is from 0 to 1000000 dollars")
+    return amount
+
+
+Usd = Annotated[
+    Decimal,
+    BeforeValidator(_usd),
+    WithJsonSchema(
+        {"anyOf": [{"type": "string", "pattern": r"^\d+(\.\d+)?$"}, {"type": "integer", "minimum": 0}]}
+    ),
+]
+"""An exact amount of US dollars, 0 or more."""
+
+Text = Annotated[str, Field(min_length=1, max_length=4096)]
+Count = Annotated[int, Field(ge=1, le=1_000_000_000)]
+Percent = Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)]
+Speed = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+"""Tokens per second."""
+
+
+def _name(value: str) -> str:
+    if not _NAME.fullmatch(value):
+        raise ValueError(
+            f"{quoted(value)} is not a name: letters, digits, '.', '_' and '-',"
+            " beginning with a letter or digit, at most 100 characters"
+        )
+    return value
+
+
+Name = Annotated[
+    str, AfterValidator(_name), WithJsonSchema({"type": "string", "pattern": f"^{NAME_PATTERN}$"})
+]
+"""One half of an endpoint's id, or the name of a channel."""
+
+
+def as_name(text: str) -> str:
+    """A name made of any text: every other run of characters becomes `-`. Empty if nothing is left."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", text).lstrip("._-")[:100].rstrip("-")
+
+
+def web_address(value: str) -> str:
+    """The text, if it is an absolute http or https URL without a user, password or fragment.
+
+    Raises ValueError with a text that does not quote it: it may carry a key.
+    """
+    if not value.isascii() or not value.isprintable() or " " in value:
+        raise ValueError("the URL contains spaces or characters beyond ASCII: write them percent-encoded")
+    parts = _split(value)
+    if parts.scheme.lower() not in ("http", "https"):
+        raise ValueError('the URL has to begin with "https://" or "http://"')
+    if not parts.hostname:
+        raise ValueError('the URL has no host: write it as "https://host/path"')
+    if "@" in parts.netloc:
+        raise ValueError("the URL holds a user name or password: send them in headers instead")
+    if "#" in value:
+        raise ValueError("the URL has a fragment (#...), which is never sent: leave it out")
+    return value
+
+
+def _split(value: str) -> SplitResult:
+    try:
+        parts = urlsplit(value)
+        port = parts.port
+    except ValueError:
+        raise ValueError(
+            'the URL has a host or port that cannot be read: write it as "https://host:443/path"'
+        ) from None
+    if port == 0:
+        raise ValueError("the URL has port 0: write 1 to 65535")
+    return parts
+
+
+def _base_address(value: str) -> str:
+    address = web_address(value)
+    if "?" in address:
+        raise ValueError("the URL has a query (?...), but a path is appended to it: leave the query out")
+    return address.rstrip("/")
+
+
+_URL_SCHEMA = WithJsonSchema({"type": "string", "pattern": "^[Hh][Tt][Tt][Pp][Ss]?://[^@#\\s]+$"})
+
+Url = Annotated[str, AfterValidator(web_address), _URL_SCHEMA]
+"""An absolute http or https URL."""
+BaseUrl = Annotated[str, AfterValidator(_base_address), _URL_SCHEMA]
+"""An absolute URL that a path is appended to; no slash at its end."""
+
+
+def _family(value: object) -> object:
+    if value in ("auto", "4", "6") and isinstance(value, str):
+        return int(value) if value.isdigit() else value
+    if isinstance(value, int) and not isinstance(value, bool) and value in (4, 6):
+        return value
+    raise ValueError(f'{quoted(value)} is not "auto", 4 or 6')
+
+
+IpFamily = Annotated[
+    Literal["auto", 4, 6], BeforeValidator(_family), WithJsonSchema({"enum": ["auto", 4, 6, "4", "6"]})
+]
+"""The address families to try: both, or one."""
+
+
+def _zone(value: object) -> ZoneInfo:
+    if isinstance(value, ZoneInfo):
+        return value
+    if isinstance(value, str):
+        try:
+            return ZoneInfo(value)
+        except (ZoneInfoNotFoundError, ValueError, OSError):
+            pass  # every way in which a name can be wrong is told by the same text below
+    raise ValueError(f'{quoted(value)} is not a time zone such as "Europe/Berlin" or "UTC"')
+
+
+Zone = Annotated[ZoneInfo, BeforeValidator(_zone), WithJsonSchema({"type": "string"})]
+"""A zone of the IANA database."""
+
+
+def json_value(value: Any) -> Any:
+    """The value, if JSON can say it. Raises ValueError otherwise (dates, times, nan, inf)."""
+    if isinstance(value, dict):
+        return {key: json_value(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [json_value(inner) for inner in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"{value} cannot be said in JSON: write a finite number")
+    if value is None or isinstance(value, str | int | float):
+        return value
+    raise ValueError(f"{quoted(value)} cannot be said in JSON: put it in quotes")
