@@ -1,0 +1,51 @@
+"""Fixtures for every test, and the rule that nothing is skipped."""
+
+from collections.abc import Generator
+
+import pytest
+
+from tests.support.ports import unused_port
+
+pytest_plugins = [
+    "tests.support.browser",
+    "tests.support.llama",
+    "tests.support.postgres",
+]
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture
+def free_port() -> int:
+    """A port on loopback that nobody holds."""
+    return unused_port()
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A test that did not look is no test that passed: a skip or an expected failure fails."""
+    report = yield
+    if report.skipped or hasattr(report, "wasxfail"):
+        report.outcome = "failed"
+        report.longrepr = (
+            f"{item.nodeid}: skipped or expected to fail, and here nothing is ({report.longrepr})"
+        )
+        vars(report).pop("wasxfail", None)
+    return report
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """Likewise for a whole file that skips itself."""
+    report = yield
+    if report.skipped:
+        report.outcome = "failed"
+        report.longrepr = f"{collector.nodeid}: skips itself, and here nothing is skipped ({report.longrepr})"
+    return report
