@@ -1,0 +1,848 @@
+"""What we hold true of an endpoint after looking twice.
+
+Rule 1: nothing outside this file changes a Belief.
+Rule 2: this file never asks what time it is; it is told.
+Rule 3: `advance` is pure: the same belief and the same event give the same consequence.
+"""
+
+import enum
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from statistics import median
+from typing import assert_never
+
+from monitor.core import alert
+from monitor.core.alert import Alert, Facts, Kind, Route, Subject, Usual
+from monitor.core.instant import MINUTE, SECOND, Instant, Span, as_datetime, say
+from monitor.core.outcome import Blame, Outcome
+from monitor.core.uptime import percentile
+from monitor.core.verdict import Learnt, Verdict, until
+
+LAPSE = 3
+"""Intervals after which a run lapses, and after which silence means `unknown`."""
+RING_KEPT = 24
+RING_MOST = 2_000
+CONFIRMATION_MARGIN = Span(SECOND // 2)
+
+
+class State(enum.StrEnum):
+    UNKNOWN = "unknown"
+    UP = "up"
+    DEGRADED = "degraded"
+    DOWN = "down"
+
+
+class Quiet(enum.StrEnum):
+    """Shown over the state, which runs on beneath."""
+
+    MAINTENANCE = "maintenance"
+    PAUSED = "paused"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DegradedRules:
+    """Limits over the last `over`; None: no such rule. Milliseconds, tokens/s, percent."""
+
+    over: Span = Span(30 * MINUTE)
+    ttft_p50: float | None = None
+    ttft_p95: float | None = None
+    total_p50: float | None = None
+    total_p95: float | None = None
+    output_speed_p50: float | None = None
+    error_rate: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """How an endpoint's looks become a belief; from the config."""
+
+    subject: Subject
+    interval: Span
+    timeout: Span
+    down_after: int = 3
+    up_after: int = 2
+    confirm_every: Span = Span(10 * SECOND)
+    """0: no confirmations."""
+    reminder: Span = Span(0)
+    """0: no reminders."""
+    degraded: DegradedRules | None = None
+    routes: tuple[Route, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.down_after < 1 or self.up_after < 1:
+            raise ValueError("down_after and up_after count looks, so they start at 1")
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Looks of one sort in a row."""
+
+    count: int = 0
+    started: Instant = Instant(0)
+    newest: Instant = Instant(0)
+
+    def extended(self, at: Instant, lapse: Span) -> "Run":
+        if self.count == 0 or at - self.newest > lapse:
+            return Run(1, at, at)
+        return Run(self.count + 1, self.started, at)
+
+    def alive(self, now: Instant, lapse: Span) -> int:
+        """How many looks it holds, 0 once it lapsed."""
+        return 0 if now - self.newest > lapse else self.count
+
+
+NO_RUN = Run()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Runs:
+    """Working and bad break each other's run; `config` and `monitor` looks break none."""
+
+    bad: Run = NO_RUN
+    working: Run = NO_RUN
+    ok: Run = NO_RUN
+    degraded: Run = NO_RUN
+    throttled: Run = NO_RUN
+    config: Run = NO_RUN
+
+    def after(self, blame: Blame | None, at: Instant, lapse: Span) -> "Runs":
+        """The runs with one more look."""
+        match blame:
+            case None:
+                return Runs(working=self.working.extended(at, lapse), ok=self.ok.extended(at, lapse))
+            case Blame.DEGRADED:
+                return Runs(
+                    working=self.working.extended(at, lapse),
+                    degraded=self.degraded.extended(at, lapse),
+                )
+            case Blame.PROVIDER:
+                return Runs(bad=self.bad.extended(at, lapse))
+            case Blame.THROTTLED:
+                # Neither working nor bad, so it breaks neither of those two runs.
+                return Runs(bad=self.bad, working=self.working, throttled=self.throttled.extended(at, lapse))
+            case Blame.CONFIG:
+                return replace(self, config=self.config.extended(at, lapse))
+            case Blame.MONITOR:
+                return self
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """What the rules over a window remember of one scheduled look."""
+
+    at: Instant
+    works: bool
+    bad: bool
+    ttft_ms: float | None
+    total_ms: float | None
+    output_speed: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Incident:
+    """The open incident of an endpoint, or the open alarm about our own configuration."""
+
+    id: str
+    started: Instant
+    impact: State
+    told: State
+    """What the newest message said."""
+    reason: str
+    outcome: Outcome | None = None
+    sequence: int = 0
+    alarmed: tuple[str, ...] = ()
+    """Channels that got the alarm, and so get the all-clear."""
+    reminded: Instant = Instant(0)
+    usual: Usual = Usual()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Belief:
+    """What is held true of one endpoint. `sequence` counts the events that made it."""
+
+    endpoint: str
+    sequence: int = 0
+    state: State = State.UNKNOWN
+    since: Instant = Instant(0)
+    """`effective_at` of the newest transition; 0 before the first."""
+    reason: str = "no look yet"
+    classified: Instant = Instant(0)
+    """Start of the newest classified look; 0 before the first."""
+    runs: Runs = Runs()
+    confirmations: int = 0
+    """Extra looks since the newest scheduled one."""
+    holding: Mapping[str, Instant] = field(default_factory=dict)
+    """Degraded rules that hold, and the start of the probe that made each hold."""
+    cleared: Instant = Instant(0)
+    """When the newest rule cleared."""
+    incident: Incident | None = None
+    misconfigured: Incident | None = None
+    quiet: Mapping[Quiet, Instant] = field(default_factory=dict)
+    """Maintenance and pause in force, and since when."""
+    not_before: Instant = Instant(0)
+    """The server asked not to be probed before this."""
+    learnt: Learnt = Learnt()
+    last_outcome: Outcome | None = None
+    last_detail: str | None = None
+    last_request_id: str | None = None
+    ring: tuple[Sample, ...] = ()
+
+    @property
+    def shown(self) -> str:
+        """The state that a person is shown: pause and maintenance lie over it."""
+        for quiet in (Quiet.PAUSED, Quiet.MAINTENANCE):
+            if quiet in self.quiet:
+                return str(quiet)
+        return str(self.state)
+
+
+# Events
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """One finished look."""
+
+    at: Instant
+    """Start of the probe."""
+    scheduled: bool
+    verdict: Verdict
+    request_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """Time passed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hush:
+    """Maintenance or a pause begins (`on`) or ends."""
+
+    quiet: Quiet
+    on: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """The endpoint is no longer configured."""
+
+
+Event = Look | Tick | Hush | Removed
+
+
+# Consequences
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transition:
+    endpoint: str
+    sequence: int
+    at: Instant
+    """When we knew."""
+    effective_at: Instant
+    """Since when it was so."""
+    before: State
+    after: State
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Update:
+    """A line in the story of an incident, with the incident as it stands then."""
+
+    incident: str
+    endpoint: str
+    sequence: int
+    at: Instant
+    status: str
+    text: str
+    title: str
+    impact: State
+    started: Instant
+    ended: Instant | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuietSpan:
+    """Maintenance or a pause that ended, or (`ends` None) began."""
+
+    endpoint: str
+    quiet: Quiet
+    starts: Instant
+    ends: Instant | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Consequence:
+    belief: Belief
+    transitions: tuple[Transition, ...] = ()
+    updates: tuple[Update, ...] = ()
+    alerts: tuple[Alert, ...] = ()
+    quiet: tuple[QuietSpan, ...] = ()
+
+
+@dataclass(slots=True)
+class _Draft:
+    """What `advance` gathers on its way; never seen outside."""
+
+    rules: Rules
+    now: Instant
+    belief: Belief
+    transitions: list[Transition] = field(default_factory=list)
+    updates: list[Update] = field(default_factory=list)
+    alerts: list[Alert] = field(default_factory=list)
+    quiet: list[QuietSpan] = field(default_factory=list)
+
+    @property
+    def lapse(self) -> Span:
+        return Span(LAPSE * self.rules.interval)
+
+
+def advance(belief: Belief, event: Event, rules: Rules, now: Instant) -> Consequence:
+    """What follows from `event`, known at `now`."""
+    draft = _Draft(rules, now, replace(belief, sequence=belief.sequence + 1))
+    match event:
+        case Look():
+            _look(draft, event)
+        case Tick():
+            _tick(draft)
+        case Hush():
+            _hush(draft, event)
+        case Removed():
+            _removed(draft)
+        case _:
+            assert_never(event)
+    return Consequence(
+        belief=draft.belief,
+        transitions=tuple(draft.transitions),
+        updates=tuple(draft.updates),
+        alerts=tuple(draft.alerts),
+        quiet=tuple(draft.quiet),
+    )
+
+
+def needs_tick(belief: Belief, rules: Rules, now: Instant) -> bool:
+    """Whether a Tick may change anything; most endpoints at most times need none."""
+    if belief.state is State.UNKNOWN:
+        return False
+    if now > belief.classified + LAPSE * rules.interval or belief.holding:
+        return True
+    incident = belief.incident
+    return incident is not None and rules.reminder > 0 and now >= incident.reminded + rules.reminder
+
+
+def confirmation_at(
+    belief: Belief, look: Look, rules: Rules, ended: Instant, next_slot: Instant
+) -> Instant | None:
+    """When to take an extra look after `look`; None: not at all.
+
+    At most `down_after - 1` of them, none once down, and none that could not end before
+    the next slot.
+    """
+    if look.verdict.blame is not Blame.PROVIDER or belief.state is State.DOWN:
+        return None
+    if not rules.confirm_every or belief.confirmations >= rules.down_after - 1:
+        return None
+    start = Instant(ended + rules.confirm_every)
+    if start + rules.timeout + CONFIRMATION_MARGIN > next_slot:
+        return None
+    return start
+
+
+# Looks
+
+
+def _look(draft: _Draft, look: Look) -> None:
+    belief, verdict, lapse = draft.belief, look.verdict, draft.lapse
+    blame, at = verdict.blame, look.at
+    classified = blame not in (Blame.CONFIG, Blame.MONITOR)
+    asked = until(verdict, draft.now, draft.rules.interval)
+    draft.belief = replace(
+        belief,
+        runs=belief.runs.after(blame, at, lapse),
+        classified=max(belief.classified, at) if classified else belief.classified,
+        confirmations=0 if look.scheduled else belief.confirmations + 1,
+        not_before=asked if asked is not None else belief.not_before,
+        learnt=verdict.learnt,
+        last_outcome=verdict.outcome,
+        last_detail=verdict.detail,
+        last_request_id=look.request_id,
+        ring=_ring(draft, look) if look.scheduled else belief.ring,
+    )
+    _weigh(draft, at)
+    _settle_config(draft, blame)
+    _move(draft, look)
+
+
+def _ring(draft: _Draft, look: Look) -> tuple[Sample, ...]:
+    """The newest looks: all that the rules can see, and at least the last few."""
+    figures, outcome = look.verdict.figures, look.verdict.outcome
+    works = outcome.works
+    sample = Sample(
+        at=look.at,
+        works=works,
+        bad=outcome.blame is Blame.PROVIDER,
+        ttft_ms=figures.ttft_ms if works else None,
+        total_ms=figures.total_ms if works else None,
+        output_speed=figures.output_speed if works else None,
+    )
+    ring = draft.belief.ring
+    over = draft.rules.degraded.over if draft.rules.degraded else 0
+    start = max(0, len(ring) + 1 - RING_MOST)
+    while len(ring) + 1 - start > RING_KEPT and ring[start].at <= draft.now - over:
+        start += 1
+    return (*ring[start:], sample)
+
+
+# Degraded rules
+
+
+@dataclass(frozen=True, slots=True)
+class _Rule:
+    name: str
+    limit: float
+    value: float | None
+    lower: bool
+    """The limit is a lower one."""
+
+    def holds(self, held: bool) -> bool:
+        """Holds beyond the limit, clears 10 % inside it, keeps its answer with too few samples."""
+        if self.value is None:
+            return held
+        if self.lower:
+            return self.value < (self.limit * 1.1 if held else self.limit)
+        return self.value > (self.limit * 0.9 if held else self.limit)
+
+    def words(self, over: Span) -> str:
+        sort = "at least" if self.lower else "at most"
+        return f"{self.name} is {_quantity(self.name, self.value)} over the last {say(over)}, {sort} {_quantity(self.name, self.limit)}"
+
+
+def _quantity(name: str, value: float | None) -> str:
+    if value is None:
+        return "unknown"
+    if name == "error_rate":
+        return f"{value:.1f} %"
+    if name.startswith("output_speed"):
+        return f"{value:,.1f} tokens/s"
+    return f"{value:,.0f} ms"
+
+
+def _percentile(values: list[float], percent: int, least: int) -> float | None:
+    return percentile(sorted(values), percent / 100) if len(values) >= least else None
+
+
+def evaluate(limits: DegradedRules, ring: tuple[Sample, ...], now: Instant) -> list[_Rule]:
+    """Each configured rule with its value over the last `over`; None: too few samples."""
+    recent = [sample for sample in ring if sample.at > now - limits.over]
+    ttft = [s.ttft_ms for s in recent if s.ttft_ms is not None]
+    total = [s.total_ms for s in recent if s.total_ms is not None]
+    speed = [s.output_speed for s in recent if s.output_speed is not None]
+    judged = sum(s.works or s.bad for s in recent)
+    bad = sum(s.bad for s in recent)
+    rules = []
+    if limits.ttft_p50 is not None:
+        rules.append(_Rule("ttft_p50", limits.ttft_p50, _percentile(ttft, 50, 5), False))
+    if limits.ttft_p95 is not None:
+        rules.append(_Rule("ttft_p95", limits.ttft_p95, _percentile(ttft, 95, 21), False))
+    if limits.total_p50 is not None:
+        rules.append(_Rule("total_p50", limits.total_p50, _percentile(total, 50, 5), False))
+    if limits.total_p95 is not None:
+        rules.append(_Rule("total_p95", limits.total_p95, _percentile(total, 95, 21), False))
+    if limits.output_speed_p50 is not None:
+        rules.append(_Rule("output_speed_p50", limits.output_speed_p50, _percentile(speed, 50, 5), True))
+    if limits.error_rate is not None:
+        rate = 100.0 * bad / judged if judged >= 10 else None
+        rules.append(_Rule("error_rate", limits.error_rate, rate, False))
+    return rules
+
+
+def _weigh(draft: _Draft, at: Instant) -> None:
+    """Which degraded rules hold now."""
+    limits, belief = draft.rules.degraded, draft.belief
+    if limits is None:
+        if belief.holding:
+            draft.belief = replace(belief, holding={}, cleared=draft.now)
+        return
+    holding = {
+        rule.name: belief.holding.get(rule.name, at)
+        for rule in evaluate(limits, belief.ring, draft.now)
+        if rule.holds(rule.name in belief.holding)
+    }
+    if holding.keys() != belief.holding.keys():
+        cleared = at if belief.holding.keys() - holding.keys() else belief.cleared
+        draft.belief = replace(belief, holding=holding, cleared=cleared)
+
+
+def _rule_words(draft: _Draft) -> str:
+    limits = draft.rules.degraded
+    assert limits is not None
+    rules = evaluate(limits, draft.belief.ring, draft.now)
+    return "; ".join(rule.words(limits.over) for rule in rules if rule.name in draft.belief.holding)
+
+
+# States
+
+
+@dataclass(frozen=True, slots=True)
+class _Move:
+    after: State
+    effective_at: Instant
+    reason: str
+    outcome: Outcome | None = None
+
+
+def _move(draft: _Draft, look: Look | None = None) -> None:
+    """Change the state if the table says so, and say what follows from it."""
+    move = _next(draft, look)
+    if move is not None:
+        before = draft.belief
+        draft.belief = replace(before, state=move.after, since=move.effective_at, reason=move.reason)
+        draft.transitions.append(
+            Transition(
+                endpoint=before.endpoint,
+                sequence=before.sequence,
+                at=draft.now,
+                effective_at=move.effective_at,
+                before=before.state,
+                after=move.after,
+                reason=move.reason,
+            )
+        )
+    _settle(draft, move.outcome if move else draft.belief.last_outcome)
+
+
+def _next(draft: _Draft, look: Look | None) -> _Move | None:
+    """The state table."""
+    belief, rules, lapse, now = draft.belief, draft.rules, draft.lapse, draft.now
+    if belief.state is not State.DOWN and belief.runs.bad.alive(now, lapse) >= rules.down_after:
+        outcome = belief.last_outcome or Outcome.INTERNAL_ERROR
+        reason = f"{belief.runs.bad.count} failures in a row, last: {outcome}: {belief.last_detail}"
+        return _Move(State.DOWN, belief.runs.bad.started, reason, outcome)
+    match belief.state:
+        case State.UNKNOWN:
+            if look is not None and look.verdict.outcome.works:
+                return _Move(State.UP, look.at, "first working probe", look.verdict.outcome)
+        case State.DOWN:
+            return _from_down(draft)
+        case State.UP:
+            return _to_degraded(draft)
+        case State.DEGRADED:
+            if belief.runs.ok.alive(now, lapse) >= rules.up_after and not belief.holding:
+                since = max(belief.runs.ok.started, min(belief.cleared, now))
+                return _Move(
+                    State.UP, Instant(since), f"{belief.runs.ok.count} good looks in a row", Outcome.OK
+                )
+    return None
+
+
+def _from_down(draft: _Draft) -> _Move | None:
+    belief, rules = draft.belief, draft.rules
+    if belief.runs.working.alive(draft.now, draft.lapse) < rules.up_after:
+        return None
+    since = belief.runs.working.started
+    if belief.holding:
+        return _Move(State.DEGRADED, since, f"works again, but {_rule_words(draft)}", belief.last_outcome)
+    if belief.runs.degraded.count >= rules.up_after:
+        reason = f"works again, but {belief.last_outcome}: {belief.last_detail}"
+        return _Move(State.DEGRADED, since, reason, belief.last_outcome)
+    return _Move(State.UP, since, f"{belief.runs.working.count} working looks in a row", Outcome.OK)
+
+
+def _to_degraded(draft: _Draft) -> _Move | None:
+    belief, after = draft.belief, draft.rules.down_after
+    if belief.holding:
+        since = min(belief.holding.values())
+        return _Move(State.DEGRADED, Instant(max(since, belief.since)), _rule_words(draft), Outcome.SLOW)
+    for run in (belief.runs.degraded, belief.runs.throttled):
+        if run.alive(draft.now, draft.lapse) >= after:
+            reason = f"{run.count} looks in a row: {belief.last_outcome}: {belief.last_detail}"
+            return _Move(State.DEGRADED, run.started, reason, belief.last_outcome)
+    return None
+
+
+# Incidents
+
+
+def _settle(draft: _Draft, outcome: Outcome | None) -> None:
+    """Bring the incident in line with the state, unless maintenance or a pause keeps us quiet."""
+    belief = draft.belief
+    if belief.quiet:
+        return
+    state, incident = belief.state, belief.incident
+    if incident is None:
+        if state in (State.DEGRADED, State.DOWN):
+            _open(draft, outcome)
+    elif state is State.UP:
+        _close(draft, incident)
+    elif state is not incident.told:
+        _update(draft, incident, outcome)
+
+
+def _open(draft: _Draft, outcome: Outcome | None) -> None:
+    belief = draft.belief
+    started = max([belief.since, *_ended(draft)])
+    usual = _usual(belief.ring, started)
+    incident = Incident(
+        id=incident_id(belief.endpoint, Instant(started)),
+        started=Instant(started),
+        impact=belief.state,
+        told=belief.state,
+        reason=belief.reason,
+        outcome=outcome,
+        sequence=1,
+        reminded=draft.now,
+        usual=usual,
+    )
+    _tell(
+        draft,
+        incident,
+        Kind(str(belief.state)),
+        alert.alarm(Kind(str(belief.state)), draft.rules.subject, _facts(draft, incident)),
+    )
+
+
+def _ended(draft: _Draft) -> list[Instant]:
+    """An outage that began under maintenance or in a pause begins for us where that ended."""
+    return [span.ends for span in draft.quiet if span.ends is not None]
+
+
+def _update(draft: _Draft, incident: Incident, outcome: Outcome | None) -> None:
+    belief = draft.belief
+    state = belief.state
+    worse = State.DOWN if State.DOWN in (state, incident.impact) else State.DEGRADED
+    incident = replace(incident, told=state, impact=worse, sequence=incident.sequence + 1)
+    if state is State.UNKNOWN:
+        draft.belief = replace(belief, incident=incident)
+        _note(draft, incident, str(state), belief.reason)
+        return
+    incident = replace(incident, reason=belief.reason, outcome=outcome)
+    kind = Kind(str(state))
+    _tell(draft, incident, kind, alert.alarm(kind, draft.rules.subject, _facts(draft, incident)))
+
+
+def _tell(draft: _Draft, incident: Incident, kind: Kind, message: alert.Message) -> None:
+    """Note it in the incident's story, and owe it to the channels that want it."""
+    wants = [route.channel for route in draft.rules.routes if kind in route.on]
+    if kind is Kind.DEGRADED and incident.impact is State.DOWN:
+        wants += [channel for channel in incident.alarmed if channel not in wants]
+    draft.alerts += alert.owed(
+        message,
+        incident=incident.id,
+        sequence=incident.sequence,
+        kind=kind,
+        endpoint=draft.belief.endpoint,
+        channels=wants,
+        at=draft.now,
+    )
+    alarmed = (*incident.alarmed, *(c for c in wants if c not in incident.alarmed))
+    draft.belief = replace(draft.belief, incident=replace(incident, alarmed=alarmed, reminded=draft.now))
+    _note(draft, incident, str(kind), incident.reason)
+
+
+def _close(draft: _Draft, incident: Incident) -> None:
+    belief = draft.belief
+    ended = Instant(max(belief.since, incident.started))
+    incident = replace(incident, sequence=incident.sequence + 1)
+    facts = _facts(draft, incident)
+    draft.alerts += alert.owed(
+        alert.recovered(draft.rules.subject, facts, ended),
+        incident=incident.id,
+        sequence=incident.sequence,
+        kind=Kind.RECOVERED,
+        endpoint=belief.endpoint,
+        channels=incident.alarmed,
+        at=draft.now,
+    )
+    draft.belief = replace(belief, incident=None)
+    text = f"Works again after {say(ended - incident.started)}: {belief.reason}"
+    _note(draft, incident, "resolved", text, ended=ended)
+
+
+def _note(draft: _Draft, incident: Incident, status: str, text: str, *, ended: Instant | None = None) -> None:
+    draft.updates.append(
+        Update(
+            incident=incident.id,
+            endpoint=draft.belief.endpoint,
+            sequence=incident.sequence,
+            at=draft.now,
+            status=status,
+            text=text,
+            title=f"{draft.rules.subject.title} {incident.impact}",
+            impact=incident.impact,
+            started=incident.started,
+            ended=ended,
+        )
+    )
+
+
+def incident_id(endpoint: str, started: Instant) -> str:
+    """Stable: the same endpoint and start give the same id, also after a restart."""
+    digest = hashlib.sha256(f"{endpoint}\n{started}".encode()).hexdigest()[:8]
+    return f"{as_datetime(started):%Y%m%d}-{digest}"
+
+
+def _facts(draft: _Draft, incident: Incident) -> Facts:
+    belief = draft.belief
+    return Facts(
+        since=incident.started,
+        now=draft.now,
+        reason=incident.reason,
+        outcome=incident.outcome,
+        usual=incident.usual,
+        measured=_usual(belief.ring[-1:], draft.now),
+        request_id=belief.last_request_id,
+    )
+
+
+def _usual(ring: tuple[Sample, ...], before: Instant) -> Usual:
+    """Medians of the working looks before that moment."""
+    good = [sample for sample in ring if sample.works and sample.at < before]
+    ttft = [s.ttft_ms for s in good if s.ttft_ms is not None]
+    speed = [s.output_speed for s in good if s.output_speed is not None]
+    total = [s.total_ms for s in good if s.total_ms is not None]
+    return Usual(
+        ttft_ms=median(ttft) if ttft else None,
+        output_speed=median(speed) if speed else None,
+        total_ms=median(total) if total else None,
+    )
+
+
+# Mistakes of ours
+
+
+def _settle_config(draft: _Draft, blame: Blame | None) -> None:
+    belief = draft.belief
+    alarm = belief.misconfigured
+    if blame is Blame.CONFIG and alarm is None and not belief.quiet:
+        if belief.runs.config.alive(draft.now, draft.lapse) >= draft.rules.down_after:
+            _raise_config(draft)
+    elif alarm is not None and blame not in (Blame.CONFIG, Blame.MONITOR):
+        _clear_config(draft, alarm)
+
+
+def _raise_config(draft: _Draft) -> None:
+    belief = draft.belief
+    started = belief.runs.config.started
+    incident = Incident(
+        id=f"config-{incident_id(belief.endpoint, started)}",
+        started=started,
+        impact=State.UNKNOWN,
+        told=State.UNKNOWN,
+        reason=f"{belief.last_outcome}: {belief.last_detail}",
+        outcome=belief.last_outcome,
+        sequence=1,
+        alarmed=tuple(route.channel for route in draft.rules.routes if Kind.CONFIG in route.on),
+    )
+    draft.alerts += alert.owed(
+        alert.alarm(Kind.CONFIG, draft.rules.subject, _facts(draft, incident)),
+        incident=incident.id,
+        sequence=1,
+        kind=Kind.CONFIG,
+        endpoint=belief.endpoint,
+        channels=incident.alarmed,
+        at=draft.now,
+    )
+    draft.belief = replace(belief, misconfigured=incident)
+
+
+def _clear_config(draft: _Draft, alarm: Incident) -> None:
+    draft.alerts += alert.owed(
+        alert.mended(draft.rules.subject, _facts(draft, alarm), draft.now),
+        incident=alarm.id,
+        sequence=alarm.sequence + 1,
+        kind=Kind.CONFIG_RECOVERED,
+        endpoint=draft.belief.endpoint,
+        channels=alarm.alarmed,
+        at=draft.now,
+    )
+    draft.belief = replace(draft.belief, misconfigured=None)
+
+
+# Time, the operator, the end
+
+
+def _tick(draft: _Draft) -> None:
+    belief = draft.belief
+    silent_since = Instant(belief.classified + draft.lapse)
+    if belief.state is not State.UNKNOWN and draft.now > silent_since:
+        reason = f"nothing heard for {LAPSE} intervals"
+        if belief.last_outcome is not None and belief.last_outcome.blame in (Blame.CONFIG, Blame.MONITOR):
+            reason = f"{belief.last_outcome}: {belief.last_detail}"
+        draft.belief = replace(belief, state=State.UNKNOWN, since=silent_since, reason=reason)
+        draft.transitions.append(
+            Transition(
+                endpoint=belief.endpoint,
+                sequence=belief.sequence,
+                at=draft.now,
+                effective_at=silent_since,
+                before=belief.state,
+                after=State.UNKNOWN,
+                reason=reason,
+            )
+        )
+        _settle(draft, None)
+        return
+    _weigh(draft, draft.now)
+    _move(draft)
+    _remind(draft)
+
+
+def _remind(draft: _Draft) -> None:
+    belief, every = draft.belief, draft.rules.reminder
+    incident = belief.incident
+    if incident is None or not every or belief.quiet or draft.now < incident.reminded + every:
+        return
+    if belief.state not in (State.DEGRADED, State.DOWN):
+        return
+    incident = replace(incident, sequence=incident.sequence + 1, reminded=draft.now)
+    wants = {route.channel for route in draft.rules.routes if Kind.REMINDER in route.on}
+    draft.alerts += alert.owed(
+        alert.still(draft.rules.subject, _facts(draft, incident), str(belief.state)),
+        incident=incident.id,
+        sequence=incident.sequence,
+        kind=Kind.REMINDER,
+        endpoint=belief.endpoint,
+        channels=[channel for channel in incident.alarmed if channel in wants],
+        at=draft.now,
+    )
+    draft.belief = replace(belief, incident=incident)
+
+
+def _hush(draft: _Draft, event: Hush) -> None:
+    belief = draft.belief
+    began = belief.quiet.get(event.quiet)
+    if event.on == (began is not None):
+        return
+    quiet = dict(belief.quiet)
+    if event.on:
+        quiet[event.quiet] = draft.now
+        starts, ends = draft.now, None
+    else:
+        starts, ends = quiet.pop(event.quiet), draft.now
+    draft.quiet.append(QuietSpan(endpoint=belief.endpoint, quiet=event.quiet, starts=starts, ends=ends))
+    draft.belief = replace(belief, quiet=quiet)
+    _settle(draft, belief.last_outcome)
+
+
+def _removed(draft: _Draft) -> None:
+    belief = draft.belief
+    incident = belief.incident
+    why = "the endpoint is no longer configured"
+    for quiet, starts in belief.quiet.items():
+        draft.quiet.append(QuietSpan(endpoint=belief.endpoint, quiet=quiet, starts=starts, ends=draft.now))
+    if incident is not None:
+        incident = replace(incident, sequence=incident.sequence + 1)
+        draft.alerts += alert.owed(
+            alert.closed(draft.rules.subject, _facts(draft, incident), why),
+            incident=incident.id,
+            sequence=incident.sequence,
+            kind=Kind.CLOSED,
+            endpoint=belief.endpoint,
+            channels=incident.alarmed,
+            at=draft.now,
+        )
+        _note(draft, incident, "resolved", f"Closed: {why}", ended=draft.now)
+    draft.belief = replace(belief, incident=None, misconfigured=None, quiet={})

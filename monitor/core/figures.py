@@ -1,0 +1,179 @@
+"""The figures of one probe, by the formulas of the manual's page on figures.
+
+Chunks are not tokens: a server may pack several tokens into one event, or cut one in two. So
+the count comes from the server's own usage, or is estimated from characters, and is spread
+over the events in proportion to their characters.
+"""
+
+import enum
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from monitor.core.observation import Observation, Usage
+from monitor.core.timeline import Channel, Timeline, Token
+
+CHARACTERS_PER_TOKEN = 4
+"""The usual rule of thumb for English prose; used only where the server gives no usage."""
+SHORTEST_WINDOW_S = 0.050
+BURST_S = 0.005
+"""Half or more of the text within this time was buffered somewhere: no speed can be told."""
+
+
+class TokenSource(enum.StrEnum):
+    USAGE = "usage"
+    ESTIMATE = "estimate"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figures:
+    """Milliseconds, tokens and tokens per second; None where undefined, never 0 instead."""
+
+    ttft_ms: float | None = None
+    ttft_net_ms: float | None = None
+    ttfat_ms: float | None = None
+    output_speed: float | None = None
+    effective_throughput: float | None = None
+    e2e_500_ms: float | None = None
+    max_stall_ms: float | None = None
+    total_ms: float = 0.0
+    own_ms: float = 0.0
+    ttft_uncertainty_ms: float | None = None
+    window_ms: float | None = None
+    """From the first token to the last one."""
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    cached_tokens: int | None = None
+    token_source: TokenSource | None = None
+
+
+def measure(seen: Observation) -> Figures:
+    """All figures of one look."""
+    line = seen.timeline
+    usage = _usage(seen.usage, line.tokens)
+    source = None
+    if line.tokens:
+        source = TokenSource.ESTIMATE if _unsaid(seen.usage) else TokenSource.USAGE
+    total_ms = _total_s(line) * 1000.0
+    if not line.tokens or line.request_sent is None:
+        return Figures(
+            total_ms=total_ms,
+            own_ms=line.own_s * 1000.0,
+            input_tokens=usage.input_tokens,
+            output_tokens=usage.output_tokens,
+            reasoning_tokens=usage.reasoning_tokens,
+            cached_tokens=usage.cached_tokens,
+            token_source=source,
+        )
+    first, last = line.tokens[0], line.tokens[-1]
+    setup_s = _setup_s(line)
+    net_s = first.at - line.request_sent
+    ttft_s = setup_s + net_s
+    answer = line.first(Channel.ANSWER)
+    ttfat_s = None if answer is None else setup_s + answer.at - line.request_sent
+    count = _visible(usage, line.tokens)
+    speed = output_speed(line.tokens, count)
+    whole_s = ttft_s + last.at - first.at
+    return Figures(
+        ttft_ms=ttft_s * 1000.0,
+        ttft_net_ms=net_s * 1000.0,
+        ttfat_ms=None if ttfat_s is None else ttfat_s * 1000.0,
+        output_speed=speed,
+        effective_throughput=count / whole_s if count and whole_s > 0 else None,
+        e2e_500_ms=None if ttfat_s is None or not speed else (ttfat_s + 500 / speed) * 1000.0,
+        max_stall_ms=_max_stall_ms(line.tokens),
+        total_ms=total_ms,
+        own_ms=line.own_s * 1000.0,
+        ttft_uncertainty_ms=(first.at - first.earliest) * 1000.0,
+        window_ms=(last.at - first.at) * 1000.0,
+        input_tokens=usage.input_tokens,
+        output_tokens=usage.output_tokens,
+        reasoning_tokens=usage.reasoning_tokens,
+        cached_tokens=usage.cached_tokens,
+        token_source=source,
+    )
+
+
+def output_speed(tokens: Sequence[Token], count: float) -> float | None:
+    """Tokens a second from the first token to the last one whose stamp is its own.
+
+    `count` is the number of tokens in the timed channels. The first event's tokens were
+    made before the window opened, so they do not count. None where it would be a guess:
+    one event, fewer than one token after the first, a window under 50 ms, or half or more
+    of the text within 5 ms.
+    """
+    end = len(tokens) - 1
+    while end > 0 and not tokens[end].ended_read:
+        end -= 1
+    if end < 1 or count <= 0:
+        return None
+    characters = sum(token.characters for token in tokens)
+    timed = sum(token.characters for token in tokens[: end + 1])
+    window_s = tokens[end].at - tokens[0].at
+    if window_s < SHORTEST_WINDOW_S or _is_burst(tokens, characters):
+        return None
+    n_first = max(1.0, count * tokens[0].characters / characters)
+    n_timed = count * timed / characters
+    if n_timed - n_first < 1:
+        return None
+    return (n_timed - n_first) / window_s
+
+
+def _is_burst(tokens: Sequence[Token], characters: int) -> bool:
+    """Some stretch of 5 ms holds half or more of the text."""
+    start = held = 0
+    for token in tokens:
+        held += token.characters
+        while token.at - tokens[start].at > BURST_S:
+            held -= tokens[start].characters
+            start += 1
+        if held * 2 >= characters:
+            return True
+    return False
+
+
+def _max_stall_ms(tokens: Sequence[Token]) -> float | None:
+    if len(tokens) < 2:
+        return None
+    longest = max(after.at - before.at for before, after in zip(tokens, tokens[1:], strict=False))
+    return longest * 1000.0
+
+
+def _setup_s(line: Timeline) -> float:
+    return (line.dns_s or 0.0) + (line.connect_s or 0.0) + (line.tls_s or 0.0)
+
+
+def _total_s(line: Timeline) -> float:
+    """As far as the probe came; without the time that we let pass ourselves."""
+    if line.end is None:
+        return _setup_s(line)
+    if line.request_sent is None:
+        return max(_setup_s(line), line.end - line.start - line.own_s)
+    return _setup_s(line) + line.end - line.request_sent
+
+
+def _unsaid(usage: Usage | None) -> bool:
+    """A usage of 0 beside visible text means no usage."""
+    return usage is None or not usage.output_tokens
+
+
+def _usage(said: Usage | None, tokens: Sequence[Token]) -> Usage:
+    if not tokens:
+        return said or Usage()
+    if said is not None and said.output_tokens:
+        return said
+    characters = sum(token.characters for token in tokens)
+    return Usage(
+        input_tokens=said.input_tokens or None if said else None,
+        output_tokens=max(1, round(characters / CHARACTERS_PER_TOKEN)),
+        cached_tokens=said.cached_tokens if said else None,
+    )
+
+
+def _visible(usage: Usage, tokens: Sequence[Token]) -> int:
+    """Tokens of the channels that were streamed: hidden reasoning is never divided by visible text."""
+    count = usage.output_tokens or 0
+    hidden = usage.reasoning_tokens or 0
+    if hidden and not any(token.channel is Channel.REASONING for token in tokens):
+        return max(0, count - hidden)
+    return count

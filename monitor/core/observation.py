@@ -1,0 +1,104 @@
+"""The facts of one probe, no opinion.
+
+Text in here comes from a provider, so it is hostile: it was cleaned (`clean`) and cut once,
+at the border, and nothing behind the border has to think of it again.
+"""
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from monitor.core.timeline import Timeline
+from monitor.core.wire import Fault
+
+BODY_KEPT = 2048
+"""Bytes of a body that are kept as evidence."""
+DETAIL_KEPT = 500
+"""Characters of a detail."""
+
+
+def clean(text: str, limit: int = BODY_KEPT) -> str:
+    """Text that a database, a log, a page and a terminal can all take, at most `limit` long.
+
+    NUL and lone surrogates make a database refuse the row; other control characters let a
+    provider write into our terminal. Line breaks and tabs become spaces.
+    """
+    if text.isprintable() and len(text) <= limit:
+        return text
+    out = []
+    for character in text[: limit * 2]:
+        if character in "\r\n\t":
+            out.append(" ")
+        elif character.isprintable():
+            out.append(character)
+        else:
+            out.append("\ufffd")
+    return "".join(out)[:limit]
+
+
+class Timer(enum.StrEnum):
+    """Which of the limits after the request was sent ran out."""
+
+    FIRST_TOKEN = "first_token"
+    STALL = "stall"
+    TOTAL = "total"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """What the server says it counted; None where it does not say."""
+
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    """All generated tokens, reasoning included."""
+    reasoning_tokens: int | None = None
+    cached_tokens: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VendorError:
+    """An error object, from the body of a refusal or from within a stream."""
+
+    code: str | None = None
+    type: str | None = None
+    message: str = ""
+    in_stream: bool = False
+    """It came with status 200: as an event, or instead of the stream."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observation:
+    """What one look saw. `None` means: not seen."""
+
+    timeline: Timeline
+    fault: Fault | None = None
+    """What ended the exchange early, if anything did."""
+    timer: Timer | None = None
+    """Which limit ran out, where the fault is a timeout after the request was sent."""
+    status: int | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """Chosen response headers, names in lower case."""
+    body: str = ""
+    """The first 2 KB of the body where it was not a proper answer; cleaned."""
+    request_id: str | None = None
+    error: VendorError | None = None
+    malformed: str | None = None
+    """What could not be understood, in our words."""
+    certificate_days: float | None = None
+
+    # Language models
+    answer: str = ""
+    """The answer text, at most 4,096 characters."""
+    finish_reason: str | None = None
+    terminal: bool = False
+    """The protocol's terminal evidence was seen."""
+    filtered: bool = False
+    """The provider's content filter stopped the answer."""
+    served_model: str | None = None
+    usage: Usage | None = None
+    learnt: Mapping[str, str] = field(default_factory=dict)
+    """What the protocol should remember for this endpoint, e.g. `{"omit": "stream_options"}`."""
+
+    # Plain checks
+    body_matches: bool | None = None
+    """Whether `expect.body_contains` was found; None where nothing was asked."""

@@ -1,0 +1,411 @@
+"""One step of the truth: what a single event adds to the database, all of it at once.
+
+A Step is decided once and can be written twice: into the database, or into the spool while
+the database is away and later from there. Replaying it decides nothing again. So it must
+survive JSON, and `to_json` / `step_from_json` are its inverse pair.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+from monitor.core.alert import Alert, Kind, Usual
+from monitor.core.belief import (
+    Belief,
+    Incident,
+    Quiet,
+    QuietSpan,
+    Run,
+    Runs,
+    Sample,
+    State,
+    Transition,
+    Update,
+)
+from monitor.core.figures import Figures, TokenSource
+from monitor.core.instant import Instant, Span
+from monitor.core.outcome import Blame, Outcome
+from monitor.core.slots import Gap, GapReason, Grid, Segment
+from monitor.core.verdict import Learnt
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """One probe as it is stored. `probe_id` is 32 hex digits, the first 16 of them `at`."""
+
+    probe_id: str
+    endpoint: str
+    at: Instant
+    slot: Instant
+    scheduled: bool
+    outcome: Outcome
+    sent: bool = True
+    """False: a slot that was skipped because the server had asked us to wait."""
+    maintenance: bool = False
+    detail: str | None = None
+    request_id: str | None = None
+    figures: Figures = Figures()
+    cost_usd: Decimal | None = None
+    timeline: bytes = b""
+
+
+def probe_id(at: Instant, salt: int) -> str:
+    """128 bits: the start in microseconds, then `salt` (64 random bits). Sorts by time."""
+    return f"{at:016x}{salt & 0xFFFF_FFFF_FFFF_FFFF:016x}"
+
+
+def started_at(probe: str) -> Instant:
+    """The start that a probe id tells. Raises ValueError if it is not one."""
+    if len(probe) != 32:
+        raise ValueError("a probe id has 32 hexadecimal digits")
+    return Instant(int(probe[:16], 16))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sent:
+    """What became of an owed alert."""
+
+    key: str
+    at: Instant
+    fate: str
+    """`sent`, `later` or `dead`."""
+    attempts: int
+    again: Instant | None = None
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """Everything that one event adds. Any part may be missing."""
+
+    result: Result | None = None
+    belief: Belief | None = None
+    transitions: tuple[Transition, ...] = ()
+    updates: tuple[Update, ...] = ()
+    alerts: tuple[Alert, ...] = ()
+    quiet: tuple[QuietSpan, ...] = ()
+    gap: Gap | None = None
+    segment: Segment | None = None
+    sent: Sent | None = None
+    command_done: int | None = None
+    """Id of an operator's command that this step carries out."""
+
+    @property
+    def urgent(self) -> bool:
+        """Somebody waits for it: it is bad news, changes a state or owes an alert."""
+        bad = self.result is not None and self.result.outcome.blame is Blame.PROVIDER
+        return bool(bad or self.transitions or self.alerts or self.updates or self.command_done)
+
+
+# JSON
+
+
+def to_json(step: Step) -> Json:
+    """Plain values only, absent parts left out."""
+    out: Json = {}
+    if step.result is not None:
+        out["result"] = _result_json(step.result)
+    if step.belief is not None:
+        out["belief"] = belief_json(step.belief)
+    if step.transitions:
+        out["transitions"] = [_plain(t) for t in step.transitions]
+    if step.updates:
+        out["updates"] = [_plain(u) for u in step.updates]
+    if step.alerts:
+        out["alerts"] = [_plain(a) for a in step.alerts]
+    if step.quiet:
+        out["quiet"] = [_plain(q) for q in step.quiet]
+    if step.gap is not None:
+        out["gap"] = _plain(step.gap)
+    if step.segment is not None:
+        out["segment"] = _segment_json(step.segment)
+    if step.sent is not None:
+        out["sent"] = _plain(step.sent)
+    if step.command_done is not None:
+        out["command_done"] = step.command_done
+    return out
+
+
+def step_from_json(raw: Json) -> Step:
+    """The inverse of `to_json`. Raises KeyError, TypeError or ValueError if it is no step."""
+    gap = raw.get("gap")
+    return Step(
+        result=_result(raw["result"]) if "result" in raw else None,
+        belief=belief_from_json(raw["belief"]) if "belief" in raw else None,
+        transitions=tuple(_transition(t) for t in raw.get("transitions", ())),
+        updates=tuple(_update(u) for u in raw.get("updates", ())),
+        alerts=tuple(alert_from_json(a) for a in raw.get("alerts", ())),
+        quiet=tuple(QuietSpan(**{**q, "quiet": Quiet(q["quiet"])}) for q in raw.get("quiet", ())),
+        gap=Gap(**{**gap, "reason": GapReason(gap["reason"])}) if gap else None,
+        segment=_segment(raw["segment"]) if "segment" in raw else None,
+        sent=Sent(**raw["sent"]) if "sent" in raw else None,
+        command_done=raw.get("command_done"),
+    )
+
+
+def _plain(value: Any) -> Json:
+    """A flat dataclass as a dict; StrEnum members are text already."""
+    return {name: getattr(value, name) for name in value.__dataclass_fields__}
+
+
+def _slim(value: Any) -> Json:
+    """As `_plain`, without what is None."""
+    return {name: part for name in value.__dataclass_fields__ if (part := getattr(value, name)) is not None}
+
+
+def _result_json(result: Result) -> Json:
+    out = _slim(result)
+    out["figures"] = _slim(result.figures)
+    out["timeline"] = result.timeline.hex()
+    if result.cost_usd is not None:
+        out["cost_usd"] = str(result.cost_usd)
+    return out
+
+
+def _result(raw: Json) -> Result:
+    figures = dict(raw["figures"])
+    if "token_source" in figures:
+        figures["token_source"] = TokenSource(figures["token_source"])
+    cost = raw.get("cost_usd")
+    return Result(
+        **{
+            **raw,
+            "outcome": Outcome(raw["outcome"]),
+            "figures": Figures(**figures),
+            "cost_usd": None if cost is None else Decimal(cost),
+            "timeline": bytes.fromhex(raw["timeline"]),
+        }
+    )
+
+
+def _segment_json(segment: Segment) -> Json:
+    return {
+        "endpoint": segment.endpoint,
+        "interval": segment.grid.interval,
+        "phase": segment.grid.phase,
+        "timeout": segment.timeout,
+        "starts": segment.starts,
+        "ends": segment.ends,
+    }
+
+
+def _segment(raw: Json) -> Segment:
+    return Segment(
+        endpoint=raw["endpoint"],
+        grid=Grid(Span(raw["interval"]), Span(raw["phase"])),
+        timeout=Span(raw["timeout"]),
+        starts=Instant(raw["starts"]),
+        ends=None if raw["ends"] is None else Instant(raw["ends"]),
+    )
+
+
+def _transition(raw: Json) -> Transition:
+    return Transition(**{**raw, "before": State(raw["before"]), "after": State(raw["after"])})
+
+
+def _update(raw: Json) -> Update:
+    return Update(**{**raw, "impact": State(raw["impact"])})
+
+
+def alert_from_json(raw: Mapping[str, Any]) -> Alert:
+    return Alert(**{**raw, "kind": Kind(raw["kind"])})
+
+
+def alert_json(owed: Alert) -> Json:
+    return _plain(owed)
+
+
+# Beliefs
+
+
+def belief_json(belief: Belief, *, ring: bool = False) -> Json:
+    """A belief without its ring, which is read back from the results; with it for a checkpoint."""
+    out: Json = {
+        "endpoint": belief.endpoint,
+        "sequence": belief.sequence,
+        "state": belief.state,
+        "since": belief.since,
+        "reason": belief.reason,
+        "classified": belief.classified,
+        "runs": {
+            name: [run.count, run.started, run.newest]
+            for name in Runs.__dataclass_fields__
+            if (run := getattr(belief.runs, name)).count
+        },
+    }
+    if belief.confirmations:
+        out["confirmations"] = belief.confirmations
+    if belief.holding:
+        out["holding"] = dict(belief.holding)
+    if belief.cleared:
+        out["cleared"] = belief.cleared
+    if belief.incident is not None:
+        out["incident"] = _incident_json(belief.incident)
+    if belief.misconfigured is not None:
+        out["misconfigured"] = _incident_json(belief.misconfigured)
+    if belief.quiet:
+        out["quiet"] = dict(belief.quiet)
+    if belief.not_before:
+        out["not_before"] = belief.not_before
+    if belief.learnt != Learnt():
+        out["learnt"] = {**_plain(belief.learnt), "protocol": dict(belief.learnt.protocol)}
+    if belief.last_outcome is not None:
+        out["last"] = [belief.last_outcome, belief.last_detail, belief.last_request_id]
+    if ring:
+        out["ring"] = [[s.at, s.works, s.bad, s.ttft_ms, s.total_ms, s.output_speed] for s in belief.ring]
+    return out
+
+
+def belief_from_json(raw: Json) -> Belief:
+    """The inverse of `belief_json`."""
+    outcome, detail, request_id = raw.get("last", (None, None, None))
+    learnt = raw.get("learnt")
+    return Belief(
+        endpoint=raw["endpoint"],
+        sequence=raw["sequence"],
+        state=State(raw["state"]),
+        since=Instant(raw["since"]),
+        reason=raw["reason"],
+        classified=Instant(raw["classified"]),
+        runs=Runs(**{name: Run(*run) for name, run in raw["runs"].items()}),
+        confirmations=raw.get("confirmations", 0),
+        holding=raw.get("holding", {}),
+        cleared=Instant(raw.get("cleared", 0)),
+        incident=_incident(raw.get("incident")),
+        misconfigured=_incident(raw.get("misconfigured")),
+        quiet={Quiet(name): Instant(at) for name, at in raw.get("quiet", {}).items()},
+        not_before=Instant(raw.get("not_before", 0)),
+        learnt=Learnt(**learnt) if learnt else Learnt(),
+        last_outcome=Outcome(outcome) if outcome else None,
+        last_detail=detail,
+        last_request_id=request_id,
+        ring=tuple(Sample(*sample) for sample in raw.get("ring", ())),
+    )
+
+
+def _incident_json(incident: Incident) -> Json:
+    return {
+        **_plain(incident),
+        "alarmed": list(incident.alarmed),
+        "usual": _slim(incident.usual),
+    }
+
+
+def _incident(raw: Json | None) -> Incident | None:
+    if raw is None:
+        return None
+    return Incident(
+        **{
+            **raw,
+            "impact": State(raw["impact"]),
+            "told": State(raw["told"]),
+            "outcome": Outcome(raw["outcome"]) if raw["outcome"] else None,
+            "alarmed": tuple(raw["alarmed"]),
+            "usual": Usual(**raw["usual"]),
+        }
+    )
+
+
+# What must be known to go on
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Owed:
+    """An alert that was not delivered yet."""
+
+    alert: Alert
+    attempts: int = 0
+    again: Instant | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkpoint:
+    """All that a daemon must know to go on where another one stopped."""
+
+    at: Instant
+    beliefs: Mapping[str, Belief]
+    owed: tuple[Owed, ...] = ()
+    segments: Mapping[str, Segment] = field(default_factory=dict)
+    """The schedule in force, by endpoint."""
+    accounted: Mapping[str, Instant] = field(default_factory=dict)
+    """The newest slot of each endpoint that has a result or lies in a gap."""
+
+
+def checkpoint_json(known: Checkpoint) -> Json:
+    return {
+        "at": known.at,
+        "beliefs": [belief_json(belief, ring=True) for belief in known.beliefs.values()],
+        "owed": [{"alert": _plain(o.alert), "attempts": o.attempts, "again": o.again} for o in known.owed],
+        "segments": [_segment_json(segment) for segment in known.segments.values()],
+        "accounted": dict(known.accounted),
+    }
+
+
+def checkpoint_from_json(raw: Json) -> Checkpoint:
+    """The inverse. Raises KeyError, TypeError or ValueError if it is no checkpoint."""
+    beliefs = [belief_from_json(belief) for belief in raw["beliefs"]]
+    segments = [_segment(segment) for segment in raw["segments"]]
+    return Checkpoint(
+        at=Instant(raw["at"]),
+        beliefs={belief.endpoint: belief for belief in beliefs},
+        owed=tuple(
+            Owed(alert=alert_from_json(o["alert"]), attempts=o["attempts"], again=o["again"])
+            for o in raw["owed"]
+        ),
+        segments={segment.endpoint: segment for segment in segments},
+        accounted=raw["accounted"],
+    )
+
+
+def slot_of(step: Step) -> tuple[str, Instant] | None:
+    """The endpoint and the newest slot that this step accounts for."""
+    if step.gap is not None:
+        return step.gap.endpoint, step.gap.last
+    if step.result is not None and step.result.scheduled:
+        return step.result.endpoint, step.result.slot
+    return None
+
+
+class Known:
+    """A checkpoint that grows with each durable Step; the writer's cache of the truth."""
+
+    def __init__(self, start: Checkpoint) -> None:
+        self.beliefs = dict(start.beliefs)
+        self.owed = {owed.alert.key: owed for owed in start.owed}
+        self.segments = dict(start.segments)
+        self.accounted = dict(start.accounted)
+
+    def apply(self, step: Step) -> None:
+        """`step` is durable now. Applying it twice does no harm."""
+        if step.belief is not None:
+            held = self.beliefs.get(step.belief.endpoint)
+            if held is None or held.sequence < step.belief.sequence:
+                self.beliefs[step.belief.endpoint] = step.belief
+        for alert in step.alerts:
+            self.owed.setdefault(alert.key, Owed(alert=alert))
+        if step.sent is not None:
+            self._settle(step.sent)
+        if step.segment is not None:
+            self.segments[step.segment.endpoint] = step.segment
+        slot = slot_of(step)
+        if slot is not None:
+            self.accounted[slot[0]] = slot[1]
+
+    def _settle(self, sent: Sent) -> None:
+        if sent.fate != "later":
+            self.owed.pop(sent.key, None)
+        elif sent.key in self.owed:
+            alert = self.owed[sent.key].alert
+            self.owed[sent.key] = Owed(alert=alert, attempts=sent.attempts, again=sent.again)
+
+    def checkpoint(self, at: Instant) -> Checkpoint:
+        return Checkpoint(
+            at=at,
+            beliefs=dict(self.beliefs),
+            owed=tuple(self.owed.values()),
+            segments=dict(self.segments),
+            accounted=dict(self.accounted),
+        )

@@ -1,0 +1,211 @@
+"""What came when, in one probe.
+
+A `Timeline` is filled while a probe runs (transport marks the phases, the protocol marks
+tokens) and is read-only afterwards. Stamps are seconds of a monotonic clock that cannot be
+stepped; `offset_ms` turns one into milliseconds since the start of the probe.
+"""
+
+import enum
+from dataclasses import dataclass, field
+from typing import Any
+
+
+class Channel(enum.StrEnum):
+    """Where generated text appeared. A refusal and a tool call's arguments are `OTHER`."""
+
+    ANSWER = "answer"
+    REASONING = "reasoning"
+    OTHER = "other"
+
+
+class Clock(enum.StrEnum):
+    """Who stamped the received bytes: the kernel at arrival, or we when we read them."""
+
+    KERNEL = "kernel"
+    USER = "user"
+
+
+@dataclass(slots=True)
+class Token:
+    """One event that carried non-empty generated text."""
+
+    at: float
+    """Monotonic seconds; the latest moment at which it can have arrived."""
+    earliest: float
+    """The earliest such moment; equal to `at` where the stamp is exact."""
+    characters: int
+    channel: Channel
+    ended_read: bool
+    """It was the last event of a network read, so its stamp belongs to it and no other."""
+
+
+@dataclass(slots=True)
+class Timeline:
+    """Moments of one probe in monotonic seconds; None where it did not happen.
+
+    `dns_s`, `connect_s` and `tls_s` are durations: what lies between two phases is time
+    that we let pass ourselves (`own_s`) and is never counted as the provider's.
+    """
+
+    start: float
+    dns_s: float | None = None
+    connect_s: float | None = None
+    tls_s: float | None = None
+    own_s: float = 0.0
+    request_sent: float | None = None
+    headers: float | None = None
+    first_byte: float | None = None
+    """First byte of the body."""
+    terminal: float | None = None
+    """The protocol's terminal event."""
+    end: float | None = None
+    """Stamp of the terminal event, of the end of the body, or of the failure."""
+    clock: Clock = Clock.USER
+    tokens: list[Token] = field(default_factory=list)
+
+    def first(self, channel: Channel | None = None) -> Token | None:
+        """The first token of that channel, or of any."""
+        if channel is None:
+            return self.tokens[0] if self.tokens else None
+        return next((token for token in self.tokens if token.channel is channel), None)
+
+    def offset_ms(self, moment: float | None) -> float | None:
+        """Milliseconds from the start of the probe to `moment`."""
+        return None if moment is None else (moment - self.start) * 1000.0
+
+
+# The stored form
+
+_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Phases:
+    """A finished timeline as it is stored and shown: milliseconds, None where it did not happen.
+
+    `dns_ms`, `connect_ms`, `tls_ms` and `own_ms` are lengths; the others are offsets from the
+    start of the probe.
+    """
+
+    dns_ms: float | None = None
+    connect_ms: float | None = None
+    tls_ms: float | None = None
+    own_ms: float | None = None
+    request_sent: float | None = None
+    headers: float | None = None
+    first_byte: float | None = None
+    first_reasoning: float | None = None
+    first_answer: float | None = None
+    first_token: float | None = None
+    last_token: float | None = None
+    terminal: float | None = None
+    end: float | None = None
+    clock: Clock = Clock.USER
+
+
+_FIELDS = (
+    "dns_ms",
+    "connect_ms",
+    "tls_ms",
+    "own_ms",
+    "request_sent",
+    "headers",
+    "first_byte",
+    "first_token",
+    "first_reasoning",
+    "first_answer",
+    "last_token",
+    "terminal",
+    "end",
+)
+
+
+def phases(line: Timeline) -> Phases:
+    """The moments of a finished probe."""
+    reasoning, answer = line.first(Channel.REASONING), line.first(Channel.ANSWER)
+    first, last = line.first(), line.tokens[-1] if line.tokens else None
+    return Phases(
+        dns_ms=_ms(line.dns_s),
+        connect_ms=_ms(line.connect_s),
+        tls_ms=_ms(line.tls_s),
+        own_ms=_ms(line.own_s),
+        request_sent=line.offset_ms(line.request_sent),
+        headers=line.offset_ms(line.headers),
+        first_byte=line.offset_ms(line.first_byte),
+        first_reasoning=line.offset_ms(reasoning.at) if reasoning else None,
+        first_answer=line.offset_ms(answer.at) if answer else None,
+        first_token=line.offset_ms(first.at) if first else None,
+        last_token=line.offset_ms(last.at) if last else None,
+        terminal=line.offset_ms(line.terminal),
+        end=line.offset_ms(line.end),
+        clock=line.clock,
+    )
+
+
+def _ms(seconds: float | None) -> float | None:
+    return None if seconds is None else seconds * 1000.0
+
+
+def pack(moments: Phases) -> bytes:
+    """The stored blob: version, clock, a bit per field, then microseconds as varints.
+
+    An offset is stored as its distance from the one before, which keeps a stored probe small.
+    """
+    present, body, previous = 0, bytearray(), 0
+    for bit, name in enumerate(_FIELDS):
+        value = getattr(moments, name)
+        if value is None:
+            continue
+        present |= 1 << bit
+        micros = round(value * 1000.0)
+        if bit < 4:
+            body += _varint(_zigzag(micros))
+        else:
+            body += _varint(_zigzag(micros - previous))
+            previous = micros
+    clock = 1 if moments.clock is Clock.KERNEL else 0
+    return bytes((_VERSION, clock)) + present.to_bytes(2, "little") + bytes(body)
+
+
+def unpack(blob: bytes) -> Phases:
+    """The inverse of `pack`, to the microsecond. Raises ValueError for another version."""
+    if len(blob) < 4 or blob[0] != _VERSION:
+        raise ValueError("a timeline of an unknown version")
+    present = int.from_bytes(blob[2:4], "little")
+    values: dict[str, Any] = {}
+    position, previous = 4, 0
+    for bit, name in enumerate(_FIELDS):
+        if not present >> bit & 1:
+            continue
+        raw, position = _read_varint(blob, position)
+        micros = raw >> 1 ^ -(raw & 1)
+        if bit >= 4:
+            micros += previous
+            previous = micros
+        values[name] = micros / 1000.0
+    return Phases(clock=Clock.KERNEL if blob[1] else Clock.USER, **values)
+
+
+def _zigzag(number: int) -> int:
+    """Small numbers of either sign become small positive ones."""
+    return number << 1 if number >= 0 else (-number << 1) - 1
+
+
+def _varint(number: int) -> bytes:
+    out = bytearray()
+    while number > 0x7F:
+        out.append(number & 0x7F | 0x80)
+        number >>= 7
+    out.append(number)
+    return bytes(out)
+
+
+def _read_varint(blob: bytes, position: int) -> tuple[int, int]:
+    number = shift = 0
+    while True:
+        byte = blob[position]
+        position += 1
+        number |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return number, position
+        shift += 7

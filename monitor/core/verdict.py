@@ -1,0 +1,448 @@
+"""What the facts of one probe amount to, and why.
+
+`judge` is the only place where an outcome is chosen. It is told what was expected and what
+was learnt about the endpoint before; it looks nothing up.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+
+from monitor.core.figures import Figures, measure
+from monitor.core.instant import SECOND, Instant, Span
+from monitor.core.observation import DETAIL_KEPT, Observation, Timer, VendorError, clean
+from monitor.core.outcome import Blame, Outcome
+from monitor.core.timeline import Channel
+from monitor.core.wire import FaultKind, Phase
+
+LONGEST_RETRY_AFTER = Span(900 * SECOND)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Expect:
+    """What was expected of one probe; None: nothing."""
+
+    answer: str | None = None
+    """A substring of the answer, in any case."""
+    model: str | None = None
+    ttft_ms: float | None = None
+    output_speed: float | None = None
+    elapsed_ms: float | None = None
+    status: frozenset[int] = frozenset(range(200, 300))
+    body_contains: str | None = None
+    certificate_days: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Learnt:
+    """What earlier probes of an endpoint taught us; it is durable with the belief."""
+
+    identity: str = ""
+    """Of the (base_url, model, protocol) that the rest was learnt about."""
+    worked: bool = False
+    served_model: str | None = None
+    protocol: Mapping[str, str] = field(default_factory=dict)
+    """The protocol's own notes, e.g. which field a server rejects."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """The opinion on one look."""
+
+    outcome: Outcome
+    detail: str | None
+    """Why, for a person; None for `ok`."""
+    figures: Figures
+    learnt: Learnt
+    retry_after: Span | None = None
+    """How long the server asked us to stay away."""
+
+    @property
+    def blame(self) -> Blame | None:
+        return self.outcome.blame
+
+
+@dataclass(frozen=True, slots=True)
+class _Ruling:
+    outcome: Outcome
+    detail: str | None = None
+
+
+def judge(seen: Observation, expect: Expect, learnt: Learnt, *, model: str | None) -> Verdict:
+    """Judge one look. `model` is the model asked for; None for a plain check."""
+    figures = measure(seen)
+    ruling = _rule(seen, expect, learnt, figures, model)
+    detail = ruling.detail
+    if detail is not None:
+        detail = clean(detail, DETAIL_KEPT)
+    return Verdict(
+        outcome=ruling.outcome,
+        detail=detail,
+        figures=figures,
+        learnt=_learn(seen, ruling.outcome, learnt),
+        retry_after=retry_after(seen.headers) if ruling.outcome is Outcome.RATE_LIMITED else None,
+    )
+
+
+def _rule(seen: Observation, expect: Expect, learnt: Learnt, figures: Figures, model: str | None) -> _Ruling:
+    if seen.fault is not None and seen.fault.phase in (Phase.DNS, Phase.CONNECT, Phase.TLS):
+        return _unconnected(seen)
+    if model is None:
+        return _plain(seen, expect, figures)
+    if seen.status is None:
+        return _cut_off(seen)
+    if seen.error is not None and seen.error.in_stream:
+        return _error_in_stream(seen.error)
+    if seen.status != 200:
+        return _refusal(seen, learnt, model)
+    return _stream(seen, expect, learnt, figures, model)
+
+
+def _learn(seen: Observation, outcome: Outcome, before: Learnt) -> Learnt:
+    notes = {**before.protocol, **seen.learnt} if seen.learnt else before.protocol
+    worked = before.worked or outcome.works
+    served = before.served_model
+    if served is None and outcome is Outcome.OK:
+        served = seen.served_model
+    if notes is before.protocol and worked == before.worked and served == before.served_model:
+        return before
+    return replace(before, worked=worked, served_model=served, protocol=notes)
+
+
+# Faults before the request was sent
+
+
+def _unconnected(seen: Observation) -> _Ruling:
+    fault = seen.fault
+    assert fault is not None
+    if fault.kind is FaultKind.LOCAL:
+        return _Ruling(
+            Outcome.LOCAL_NETWORK, f"{fault.text}. The monitor's own machine or network is at fault."
+        )
+    if fault.phase is Phase.DNS:
+        return _Ruling(Outcome.DNS_FAILURE, fault.text)
+    if fault.kind is FaultKind.TIMEOUT:
+        return _Ruling(Outcome.CONNECT_TIMEOUT, fault.text)
+    if fault.kind is FaultKind.REFUSED:
+        return _Ruling(Outcome.CONNECT_REFUSED, fault.text)
+    if fault.kind is FaultKind.UNREACHABLE:
+        return _Ruling(Outcome.HOST_UNREACHABLE, fault.text)
+    if fault.phase is Phase.TLS and fault.kind in (FaultKind.CERTIFICATE, FaultKind.TLS):
+        return _Ruling(Outcome.TLS_FAILURE, fault.text)
+    if fault.phase is Phase.TLS and fault.kind is FaultKind.CLOSED:
+        return _Ruling(Outcome.TLS_FAILURE, fault.text)
+    return _Ruling(Outcome.CONNECTION_RESET, fault.text)
+
+
+def _cut_off(seen: Observation) -> _Ruling:
+    """The request was on its way or sent, and no status came."""
+    fault = seen.fault
+    if fault is None:
+        return _Ruling(Outcome.MALFORMED_RESPONSE, seen.malformed or "no status line came")
+    return _broken(seen, none_yet=True)
+
+
+def _broken(seen: Observation, *, none_yet: bool) -> _Ruling:
+    """A fault on a connection that stood."""
+    fault = seen.fault
+    assert fault is not None
+    if fault.kind is FaultKind.TIMEOUT:
+        if seen.timer is Timer.FIRST_TOKEN:
+            return _Ruling(Outcome.FIRST_TOKEN_TIMEOUT, fault.text)
+        if seen.timer is Timer.STALL:
+            return _Ruling(Outcome.STALLED, fault.text)
+        return _Ruling(Outcome.TOTAL_TIMEOUT, fault.text)
+    if fault.kind is FaultKind.LOCAL:
+        return _Ruling(Outcome.LOCAL_NETWORK, fault.text)
+    if fault.kind in (FaultKind.MALFORMED, FaultKind.TOO_LARGE):
+        return _Ruling(Outcome.MALFORMED_RESPONSE, fault.text)
+    if none_yet or fault.kind is FaultKind.RESET:
+        return _Ruling(Outcome.CONNECTION_RESET, fault.text)
+    return _Ruling(Outcome.TRUNCATED, fault.text)
+
+
+# Plain checks
+
+
+def _plain(seen: Observation, expect: Expect, figures: Figures) -> _Ruling:
+    if seen.status is None:
+        return _cut_off(seen)
+    if seen.status not in expect.status:
+        return _unexpected_status(seen.status, expect.status)
+    if seen.fault is not None:
+        return _broken(seen, none_yet=False)
+    if seen.body_matches is False:
+        return _Ruling(
+            Outcome.ASSERTION_FAILED,
+            f'the body does not contain "{expect.body_contains}"; it begins: {seen.body[:200] or "(empty)"}',
+        )
+    if expect.elapsed_ms is not None and figures.total_ms > expect.elapsed_ms:
+        return _Ruling(
+            Outcome.SLOW, f"took {figures.total_ms:,.0f} ms, expected at most {expect.elapsed_ms:,.0f} ms"
+        )
+    return _certificate(seen, expect) or _Ruling(Outcome.OK)
+
+
+def _unexpected_status(status: int, expected: frozenset[int]) -> _Ruling:
+    wanted = _status_words(expected)
+    text = f"status is {status}, expected {wanted}"
+    if status == 429:
+        return _Ruling(Outcome.RATE_LIMITED, text)
+    return _Ruling(Outcome.HTTP_5XX if status >= 500 else Outcome.ASSERTION_FAILED, text)
+
+
+def _status_words(expected: frozenset[int]) -> str:
+    """`200`, `200-299`, `200-299 or 404`: runs of numbers as people write them."""
+    runs: list[list[int]] = []
+    for status in sorted(expected):
+        if runs and status == runs[-1][1] + 1:
+            runs[-1][1] = status
+        else:
+            runs.append([status, status])
+    return " or ".join(str(low) if low == high else f"{low}-{high}" for low, high in runs)
+
+
+def _certificate(seen: Observation, expect: Expect) -> _Ruling | None:
+    wanted, left = expect.certificate_days, seen.certificate_days
+    if wanted is None or left is None or left >= wanted:
+        return None
+    return _Ruling(
+        Outcome.CERTIFICATE_EXPIRING,
+        f"the certificate expires in {left:.1f} days, expected at least {wanted:g}",
+    )
+
+
+# Language models
+
+
+def _error_in_stream(error: VendorError) -> _Ruling:
+    said = _said(error)
+    if _speaks_of(error, _OVERLOAD):
+        return _Ruling(Outcome.OVERLOADED, f"error inside status 200: {said}")
+    return _Ruling(Outcome.STREAM_ERROR, f"error inside status 200: {said}")
+
+
+def _said(error: VendorError | None, body: str = "") -> str:
+    if error is None:
+        return body[:300] or "(empty body)"
+    label = ", ".join(part for part in (error.type, error.code) if part)
+    message = error.message or "(no message)"
+    return f"{message} ({label})" if label else message
+
+
+_OVERLOAD = ("overloaded", "overload", "capacity", "server_busy", "engine_busy")
+_QUOTA = (
+    "insufficient_quota",
+    "quota_exceeded",
+    "exceeded your current quota",
+    "billing",
+    "credit",
+    "balance",
+    "spend_limit",
+    "spending limit",
+    "usage limit",
+    "usage_limit",
+    "payment",
+)
+_NO_MODEL = (
+    "model_not_found",
+    "model_not_available",
+    "unknown_model",
+    "invalid_model",
+    "deployment_not_found",
+)
+_FILTER = ("content_filter", "content_policy", "responsible_ai", "moderation")
+
+
+def _speaks_of(error: VendorError | None, words: tuple[str, ...]) -> bool:
+    if error is None:
+        return False
+    text = f"{error.code or ''} {error.type or ''} {error.message}".lower()
+    return any(word in text for word in words)
+
+
+def _names_no_model(error: VendorError | None) -> bool:
+    if error is None:
+        return False
+    codes = f"{error.code or ''} {error.type or ''}".lower()
+    return any(word in codes for word in _NO_MODEL)
+
+
+def _refusal(seen: Observation, learnt: Learnt, model: str) -> _Ruling:
+    """A status other than 200 from a language model."""
+    status, error = seen.status, seen.error
+    assert status is not None
+    said = f"status {status}: {_said(error, seen.body)}"
+    if status == 429:
+        if _speaks_of(error, _QUOTA):
+            return _Ruling(Outcome.QUOTA_EXHAUSTED, f"{said}. Add credit or raise the limit at the provider.")
+        return _Ruling(Outcome.RATE_LIMITED, said)
+    if status in _BY_STATUS:
+        outcome, advice = _BY_STATUS[status]
+        return _Ruling(outcome, f"{said}{advice}")
+    if status == 503 and _speaks_of(error, _OVERLOAD):
+        return _Ruling(Outcome.OVERLOADED, said)
+    if status >= 500:
+        return _Ruling(Outcome.HTTP_5XX, said)
+    if status == 404 or (status == 400 and _names_no_model(error)):
+        return _no_model(said, learnt, model)
+    if _speaks_of(error, _FILTER):
+        return _Ruling(Outcome.CONTENT_FILTERED, f"{said}. Change the prompt of this endpoint.")
+    if 300 <= status < 400:
+        return _Ruling(
+            Outcome.BAD_REQUEST,
+            f"status {status}: redirects are not followed; put the final address into base_url",
+        )
+    return _Ruling(Outcome.BAD_REQUEST, said)
+
+
+_BY_STATUS: dict[int, tuple[Outcome, str]] = {
+    401: (Outcome.AUTH_FAILED, ". Check api_key."),
+    403: (Outcome.AUTH_FAILED, ". Check api_key and its permissions."),
+    402: (Outcome.QUOTA_EXHAUSTED, ". Add credit at the provider."),
+    408: (Outcome.TOTAL_TIMEOUT, ""),
+    529: (Outcome.OVERLOADED, ""),
+}
+
+
+def _no_model(said: str, learnt: Learnt, model: str) -> _Ruling:
+    if learnt.worked:
+        return _Ruling(Outcome.MODEL_REMOVED, f"{said}. {model} worked here before.")
+    return _Ruling(Outcome.MODEL_NOT_FOUND, f"{said}. {model} never worked here: check model and base_url.")
+
+
+def _stream(seen: Observation, expect: Expect, learnt: Learnt, figures: Figures, model: str) -> _Ruling:
+    """Status 200: what did the stream hold?"""
+    for rule in (_incomplete, _nothing_said):
+        found = rule(seen)
+        if found is not None:
+            return found
+    if expect.answer is not None and expect.answer.casefold() not in seen.answer.casefold():
+        return _Ruling(
+            Outcome.WRONG_ANSWER,
+            f'the answer does not contain "{expect.answer}"; it begins: {seen.answer[:200]}',
+        )
+    return (
+        _swapped(seen, expect, learnt, model)
+        or _slow(figures, expect)
+        or _certificate(seen, expect)
+        or _Ruling(Outcome.OK)
+    )
+
+
+def _incomplete(seen: Observation) -> _Ruling | None:
+    if seen.fault is not None and not seen.terminal:
+        return _broken(seen, none_yet=False)
+    if seen.malformed is not None:
+        return _Ruling(Outcome.MALFORMED_RESPONSE, seen.malformed)
+    if seen.filtered:
+        return _Ruling(
+            Outcome.CONTENT_FILTERED,
+            "the provider's content filter stopped the answer. Change the prompt of this endpoint.",
+        )
+    if not seen.terminal:
+        return _Ruling(
+            Outcome.TRUNCATED,
+            f"the stream ended after {len(seen.timeline.tokens)} pieces of text without finish_reason or [DONE]",
+        )
+    return None
+
+
+def _nothing_said(seen: Observation) -> _Ruling | None:
+    if any(token.channel is not Channel.REASONING for token in seen.timeline.tokens):
+        return None
+    reasoned = bool(seen.timeline.tokens) or bool(seen.usage and seen.usage.reasoning_tokens)
+    if reasoned and seen.finish_reason == "length":
+        return _Ruling(
+            Outcome.NO_ANSWER,
+            "all tokens went into reasoning, none into the answer. Raise max_tokens of this endpoint.",
+        )
+    return _Ruling(Outcome.EMPTY_COMPLETION, f"finish_reason {seen.finish_reason or 'unknown'}, but no text")
+
+
+def _swapped(seen: Observation, expect: Expect, learnt: Learnt, model: str) -> _Ruling | None:
+    served = seen.served_model
+    if served is None:
+        return None
+    if expect.model is not None:
+        if is_same_model(served, expect.model):
+            return None
+        return _Ruling(Outcome.MODEL_SWAPPED, f"{served} answered, expected {expect.model}")
+    if learnt.served_model is None or is_same_model(served, learnt.served_model):
+        return None
+    return _Ruling(
+        Outcome.MODEL_SWAPPED,
+        f"{served} answered; until now it was {learnt.served_model} (asked for {model})",
+    )
+
+
+def _slow(figures: Figures, expect: Expect) -> _Ruling | None:
+    checks: tuple[tuple[float | None, float | None, Callable[[float, float], bool], str], ...] = (
+        (
+            figures.ttft_ms,
+            expect.ttft_ms,
+            lambda got, limit: got > limit,
+            "first token after {:,.0f} ms, expected at most {:,.0f} ms",
+        ),
+        (
+            figures.total_ms,
+            expect.elapsed_ms,
+            lambda got, limit: got > limit,
+            "took {:,.0f} ms, expected at most {:,.0f} ms",
+        ),
+        (
+            figures.output_speed,
+            expect.output_speed,
+            lambda got, limit: got < limit,
+            "{:,.1f} tokens/s, expected at least {:,.1f}",
+        ),
+    )
+    for got, limit, beyond, words in checks:
+        if got is not None and limit is not None and beyond(got, limit):
+            return _Ruling(Outcome.SLOW, words.format(got, limit))
+    return None
+
+
+def is_same_model(one: str, other: str) -> bool:
+    """A dated alias is the same model: `gpt-4.1-nano` and `gpt-4.1-nano-2025-04-14`.
+
+    A vendor's prefix (`openai/gpt-4.1-nano`) does not make another model either.
+    """
+    first, second = (_undated(name.rsplit("/", 1)[-1].casefold()) for name in (one, other))
+    return first == second
+
+
+def _undated(name: str) -> str:
+    parts = name.replace("@", "-").split("-")
+    while len(parts) > 1 and (parts[-1] == "latest" or _is_date(parts[1:])):
+        parts = parts[:-1] if parts[-1] == "latest" or len(parts[-1]) == 8 else parts[:-3]
+    return "-".join(parts)
+
+
+def _is_date(parts: list[str]) -> bool:
+    """The last parts are `20250414`, or `2025-04-14`."""
+    if parts[-1].isdigit() and len(parts[-1]) == 8 and parts[-1].startswith("20"):
+        return True
+    tail = parts[-3:]
+    return len(tail) == 3 and all(p.isdigit() for p in tail) and [len(p) for p in tail] == [4, 2, 2]
+
+
+def retry_after(headers: Mapping[str, str]) -> Span | None:
+    """The seconds form of `Retry-After`; None if absent or in the form of a date.
+
+    The date form would need our clock to agree with the server's; no LLM vendor sends it.
+    """
+    said = headers.get("retry-after", "").strip()
+    try:
+        seconds = float(said)
+    except ValueError:
+        return None
+    if not 0 < seconds < 1e9:
+        return None
+    return Span(round(min(seconds * SECOND, LONGEST_RETRY_AFTER)))
+
+
+def until(verdict: Verdict, at: Instant, interval: Span) -> Instant | None:
+    """When a throttled endpoint may be asked again: at most 15 minutes or 15 intervals on."""
+    if verdict.retry_after is None:
+        return None
+    return Instant(at + min(verdict.retry_after, LONGEST_RETRY_AFTER, 15 * interval))

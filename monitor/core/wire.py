@@ -1,0 +1,146 @@
+"""What a protocol may ask of the network, and how the network says no.
+
+A protocol drives a `Wire` and never sees a socket. The wire stamps what arrives; every
+moment here is in seconds of the same monotonic clock as the timeline.
+"""
+
+import enum
+from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Protocol
+
+from monitor.core.timeline import Timeline
+
+
+class Phase(enum.StrEnum):
+    """How far a probe had come. Ordered as they happen."""
+
+    DNS = "dns"
+    CONNECT = "connect"
+    TLS = "tls"
+    REQUEST = "request"
+    HEADERS = "headers"
+    BODY = "body"
+
+
+class FaultKind(enum.StrEnum):
+    """What went wrong on the wire, whoever is to blame for it."""
+
+    TIMEOUT = "timeout"
+    """The limit of the phase, or the deadline of the probe, passed."""
+    NO_SUCH_NAME = "no_such_name"
+    RESOLVER = "resolver"
+    """The name servers gave no usable answer (timeout, SERVFAIL, refused)."""
+    REFUSED = "refused"
+    UNREACHABLE = "unreachable"
+    RESET = "reset"
+    """The other side broke the connection off (RST, EPIPE)."""
+    CLOSED = "closed"
+    """The other side closed before the message was complete by its own framing."""
+    CERTIFICATE = "certificate"
+    TLS = "tls"
+    MALFORMED = "malformed"
+    """Bytes that are not HTTP."""
+    TOO_LARGE = "too_large"
+    """A line, the headers or the body exceeded our bounds."""
+    LOCAL = "local"
+    """Surely ours: no route at all, no address, no file descriptors, no memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Why an exchange ended early.
+
+    `text` is in our words, for a person, without secrets; never an exception's own text.
+    """
+
+    kind: FaultKind
+    phase: Phase
+    text: str
+    errno: int | None = None
+
+
+class WireFault(Exception):
+    """Raised by a wire; carries the `Fault` and the moment it was noticed."""
+
+    def __init__(self, fault: Fault, at: float) -> None:
+        super().__init__(fault.text)
+        self.fault = fault
+        self.at = at
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One HTTP request. The wire adds `Host`, `Content-Length`, `Accept-Encoding: identity`
+    and `Connection: close`; everything else is the protocol's to say.
+
+    Raises nothing: the URL and the headers were checked when the config was loaded.
+    """
+
+    method: str
+    url: str
+    headers: Mapping[str, str]
+    body: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """Bytes of a body, and when they reached this host."""
+
+    data: bytes
+    at: float
+    earliest: float
+    """Lower bound of the moment at which the first of these bytes came; `at` where exact."""
+
+
+class Reply(Protocol):
+    """The status line and headers came; the body may be read."""
+
+    @property
+    def status(self) -> int: ...
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """Names in lower case; repeated ones joined with `, `; text cleaned."""
+        ...
+
+    @property
+    def certificate_days(self) -> float | None:
+        """Days until the server's certificate expires; None without TLS."""
+        ...
+
+    async def read(self, until: float) -> Arrival | None:
+        """The next bytes of the body; None at its proper end.
+
+        Raises WireFault, with kind TIMEOUT when nothing came by `until` or by the
+        deadline of the probe, whichever is sooner.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """When a wire gives up. Moments and lengths in monotonic seconds, sizes in bytes."""
+
+    deadline: float
+    """Over everything, from the start of the probe."""
+    connect_s: float
+    """For dns, connect and tls together."""
+    headers_s: float | None = None
+    """From the last byte of the request sent to the headers; None: the deadline alone."""
+    header_bytes: int = 64 * 1024
+    body_bytes: int = 8 * 1024 * 1024
+
+
+class Wire(Protocol):
+    """One fresh connection for one request."""
+
+    def exchange(
+        self, request: Request, timeline: Timeline, limits: Limits
+    ) -> AbstractAsyncContextManager[Reply]:
+        """Send the request, wait for the headers, mark the phases on the timeline.
+
+        Entering raises WireFault. Leaving closes the connection, whatever happened.
+        """
+        ...

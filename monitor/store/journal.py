@@ -1,0 +1,533 @@
+"""Writes Steps, reads back what a daemon must know to go on.
+
+Every statement may be run twice with the same Step: a timeout leaves us not knowing whether
+a transaction was committed, and the spool replays.
+"""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import Connection, and_, bindparam, func, select, update
+from sqlalchemy.dialects.postgresql import insert as postgresql_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+from sqlalchemy.schema import Table
+
+from monitor.core.alert import Alert, Kind
+from monitor.core.belief import RING_KEPT, RING_MOST, Belief, Quiet, Sample
+from monitor.core.figures import TokenSource
+from monitor.core.instant import Instant, Span
+from monitor.core.outcome import Blame
+from monitor.core.slots import Grid, Segment
+from monitor.core.step import (
+    Checkpoint,
+    Owed,
+    Result,
+    Sent,
+    Step,
+    belief_from_json,
+    belief_json,
+)
+from monitor.store import lock, schema
+from monitor.store.engine import Database
+
+PICO = Decimal(10) ** 12
+_MOST_INT = 2**31 - 1
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """What an operator asked for."""
+
+    id: int
+    at: Instant
+    kind: str
+    arguments: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stopped:
+    """How the daemon before us ended."""
+
+    beat_at: Instant | None
+    cleanly: bool
+
+
+class Journal:
+    """The writing side. Every method runs in the one thread of the writer."""
+
+    def __init__(self, database: Database, epoch: int) -> None:
+        self._database = database
+        self._epoch = epoch
+        self._ids: dict[str, int] = {}
+        insert = sqlite_insert if database.is_sqlite else postgresql_insert
+        self._statements = _statements(insert)
+        self._insert = insert
+
+    def write(self, steps: Sequence[Step]) -> None:
+        """All of it in one transaction. Raises DatabaseAway, DatabaseRefused or lock.Deposed."""
+        self._database.write(lambda connection: self._write(connection, steps))
+
+    def register(self, endpoints: Iterable[str], now: Instant) -> None:
+        """Make sure that each endpoint has its number, and mark those that are gone."""
+        wanted = list(endpoints)
+
+        def work(connection: Connection) -> None:
+            lock.check(connection, self._epoch)
+            self._learn(connection, wanted, now)
+            connection.execute(
+                update(schema.endpoint)
+                .where(schema.endpoint.c.removed_at.is_(None))
+                .where(schema.endpoint.c.name.not_in(wanted) if len(wanted) < 500 else _never())
+                .values(removed_at=now)
+            )
+
+        self._database.write(work, limit_s=30.0)
+
+    def beat(self, now: Instant, status: Mapping[str, Any]) -> None:
+        """The heartbeat that the page looks at."""
+        values = {"beat_at": now, "status": json.dumps(status), "stopped_at": None}
+        self._daemon(values)
+
+    def stop(self, now: Instant) -> None:
+        """A clean end: what comes after is `stopped`, not `not_running`."""
+        self._daemon({"beat_at": now, "stopped_at": now})
+
+    def _daemon(self, values: Row) -> None:
+        def work(connection: Connection) -> None:
+            lock.check(connection, self._epoch)
+            connection.execute(update(schema.daemon).where(schema.daemon.c.id == 1).values(**values))
+
+        self._database.write(work)
+
+    # Writing
+
+    def _learn(self, connection: Connection, names: Sequence[str], now: Instant) -> None:
+        if names:
+            statement = self._insert(schema.endpoint).on_conflict_do_update(
+                index_elements=["name"], set_={"removed_at": None}
+            )
+            connection.execute(statement, [{"name": name, "first_seen": now} for name in names])
+        rows = connection.execute(select(schema.endpoint.c.name, schema.endpoint.c.id))
+        self._ids = {name: number for name, number in rows}
+
+    def _number(self, connection: Connection, endpoint: str, now: Instant) -> int:
+        if endpoint not in self._ids:
+            self._learn(connection, [endpoint], now)
+        return self._ids[endpoint]
+
+    def _write(self, connection: Connection, steps: Sequence[Step]) -> None:
+        lock.check(connection, self._epoch)
+        rows: dict[str, list[Row]] = {name: [] for name in self._statements}
+        beliefs: dict[str, Belief] = {}
+        for step in steps:
+            if step.result is not None:
+                number = self._number(connection, step.result.endpoint, step.result.at)
+                rows["probe"].append(_probe_row(step.result, number))
+            if step.belief is not None:
+                beliefs[step.belief.endpoint] = step.belief
+            if not (step.result is not None and step.belief is not None and not step.urgent):
+                self._gather(connection, step, rows)
+        for name, belief in beliefs.items():
+            rows["belief"].append(_belief_row(belief, self._number(connection, name, belief.since)))
+        for name, statement in self._statements.items():
+            if rows[name]:
+                connection.execute(statement, rows[name])
+
+    def _gather(self, connection: Connection, step: Step, rows: dict[str, list[Row]]) -> None:
+        """The rarer parts of a step."""
+
+        def number(endpoint: str, at: Instant) -> int:
+            return self._number(connection, endpoint, at)
+
+        for moved in step.transitions:
+            rows["transition"].append(
+                {
+                    "endpoint_id": number(moved.endpoint, moved.at),
+                    "sequence": moved.sequence,
+                    "at": moved.at,
+                    "effective_at": moved.effective_at,
+                    "before": str(moved.before),
+                    "after": str(moved.after),
+                    "reason": moved.reason,
+                }
+            )
+        for told in step.updates:
+            endpoint_id = number(told.endpoint, told.at)
+            rows["incident"].append(
+                {
+                    "id": told.incident,
+                    "sequence": told.sequence,
+                    "title": told.title,
+                    "impact": str(told.impact),
+                    "started_at": told.started,
+                    "ended_at": told.ended,
+                }
+            )
+            rows["incident_endpoint"].append({"incident_id": told.incident, "endpoint_id": endpoint_id})
+            rows["incident_update"].append(
+                {
+                    "incident_id": told.incident,
+                    "sequence": told.sequence,
+                    "at": told.at,
+                    "status": told.status,
+                    "text": told.text,
+                }
+            )
+        rows["alert"] += [_alert_row(owed) for owed in step.alerts]
+        for hushed in step.quiet:
+            rows["quiet"].append(
+                {
+                    "endpoint_id": number(hushed.endpoint, hushed.starts),
+                    "kind": str(hushed.quiet),
+                    "starts": hushed.starts,
+                    "ends": hushed.ends,
+                }
+            )
+        if step.gap is not None:
+            rows["gap"].append(
+                {
+                    "endpoint_id": number(step.gap.endpoint, step.gap.first),
+                    "first": step.gap.first,
+                    "last": step.gap.last,
+                    "slots": step.gap.slots,
+                    "reason": str(step.gap.reason),
+                }
+            )
+        if step.segment is not None:
+            rows["schedule"].append(
+                _segment_row(step.segment, number(step.segment.endpoint, step.segment.starts))
+            )
+        if step.sent is not None:
+            rows["sent"].append(_sent_row(step.sent))
+        if step.command_done is not None:
+            rows["command"].append({"command_id": step.command_done, "done": _moment(step)})
+
+    # Reading
+
+    def load(self, rings: Mapping[str, Span], now: Instant) -> Checkpoint:
+        """What the daemon before us knew. `rings` says how far back each endpoint's rules look."""
+        return self._database.read(lambda connection: self._load(connection, rings, now), 60.0)
+
+    def _load(self, connection: Connection, rings: Mapping[str, Span], now: Instant) -> Checkpoint:
+        names = {number: name for name, number in self._ids.items()}
+        beliefs: dict[str, Belief] = {}
+        for number, body in connection.execute(select(schema.belief.c.endpoint_id, schema.belief.c.body)):
+            if number in names:
+                beliefs[names[number]] = belief_from_json(json.loads(body))
+        gaps = select(schema.gap.c.endpoint_id, func.max(schema.gap.c.last)).group_by(
+            schema.gap.c.endpoint_id
+        )
+        accounted = {names[n]: Instant(last) for n, last in connection.execute(gaps) if n in names}
+        for name in rings:
+            number = self._ids.get(name)
+            if number is None:
+                continue
+            ring, slot = _read_ring(connection, number, rings[name], now)
+            if name in beliefs:
+                beliefs[name] = replace(beliefs[name], ring=ring)
+            if slot is not None:
+                accounted[name] = max(slot, accounted.get(name, slot))
+        return Checkpoint(
+            at=now,
+            beliefs=beliefs,
+            owed=tuple(_read_owed(connection)),
+            segments=_read_segments(connection, names),
+            accounted=accounted,
+        )
+
+    def stopped(self) -> Stopped:
+        """How the daemon before us ended; read it before the first beat of ours."""
+
+        def work(connection: Connection) -> Stopped:
+            table = schema.daemon
+            row = connection.execute(select(table.c.beat_at, table.c.stopped_at)).one_or_none()
+            if row is None:
+                return Stopped(beat_at=None, cleanly=False)
+            return Stopped(beat_at=row.beat_at or None, cleanly=row.stopped_at is not None)
+
+        return self._database.read(work)
+
+    def commands(self) -> list[Command]:
+        """What operators asked for and nobody has done yet, oldest first."""
+
+        def work(connection: Connection) -> list[Command]:
+            table = schema.command
+            query = (
+                select(table.c.id, table.c.at, table.c.kind, table.c.arguments)
+                .where(table.c.done_at.is_(None))
+                .order_by(table.c.id)
+            )
+            return [
+                Command(row.id, Instant(row.at), row.kind, json.loads(row.arguments))
+                for row in connection.execute(query)
+            ]
+
+        return self._database.read(work, limit_s=2.0)
+
+    def spent(self, endpoint: str, since: Instant) -> Decimal:
+        """USD that an endpoint's probes cost since then."""
+
+        def work(connection: Connection) -> int:
+            table = schema.probe
+            query = select(func.coalesce(func.sum(table.c.cost_pico), 0)).where(
+                table.c.endpoint_id == self._ids.get(endpoint, -1), table.c.at >= since
+            )
+            return int(connection.execute(query).scalar_one())
+
+        return Decimal(self._database.read(work)) / PICO
+
+
+def _never() -> Any:
+    """A long list of names does not fit into one statement; removal is then left to the next start."""
+    return schema.endpoint.c.id == -1
+
+
+def _statements(insert: Any) -> dict[str, Any]:
+    """By table, in the order in which they must run; `sent` and `command` are updates."""
+    belief, incident = insert(schema.belief), insert(schema.incident)
+    segment, hushed = insert(schema.schedule), insert(schema.quiet)
+    owed = schema.alert
+    return {
+        "probe": insert(schema.probe).on_conflict_do_nothing(index_elements=["endpoint_id", "at", "salt"]),
+        "belief": belief.on_conflict_do_update(
+            index_elements=["endpoint_id"],
+            set_=_excluded(belief, schema.belief, "endpoint_id"),
+            where=belief.excluded.sequence > schema.belief.c.sequence,
+        ),
+        "transition": insert(schema.transition).on_conflict_do_nothing(),
+        "incident": incident.on_conflict_do_update(
+            index_elements=["id"],
+            set_=_excluded(incident, schema.incident, "id"),
+            where=incident.excluded.sequence > schema.incident.c.sequence,
+        ),
+        "incident_endpoint": insert(schema.incident_endpoint).on_conflict_do_nothing(),
+        "incident_update": insert(schema.incident_update).on_conflict_do_nothing(),
+        "alert": insert(schema.alert).on_conflict_do_nothing(),
+        "quiet": hushed.on_conflict_do_update(
+            index_elements=["endpoint_id", "kind", "starts"], set_={"ends": hushed.excluded.ends}
+        ),
+        "gap": insert(schema.gap).on_conflict_do_nothing(),
+        "schedule": segment.on_conflict_do_update(
+            index_elements=["endpoint_id", "starts"],
+            set_=_excluded(segment, schema.schedule, "endpoint_id", "starts"),
+        ),
+        "sent": update(owed)
+        .where(and_(owed.c.key == bindparam("alert_key"), owed.c.sent_at.is_(None)))
+        .values(
+            attempts=bindparam("tries"),
+            again=bindparam("next"),
+            sent_at=bindparam("sent"),
+            dead_at=bindparam("dead"),
+            error=bindparam("why"),
+        ),
+        "command": update(schema.command)
+        .where(schema.command.c.id == bindparam("command_id"))
+        .values(done_at=bindparam("done")),
+    }
+
+
+def _excluded(statement: Any, table: Table, *keys: str) -> dict[str, Any]:
+    return {
+        column.name: statement.excluded[column.name] for column in table.columns if column.name not in keys
+    }
+
+
+def _us(milliseconds: float | None) -> int | None:
+    return None if milliseconds is None else min(round(milliseconds * 1000.0), _MOST_INT)
+
+
+def _milli(value: float | None) -> int | None:
+    return None if value is None else min(round(value * 1000.0), _MOST_INT)
+
+
+def _probe_row(result: Result, number: int) -> Row:
+    figures = result.figures
+    flags = (
+        (schema.FLAG_SCHEDULED if result.scheduled else 0)
+        | (schema.FLAG_MAINTENANCE if result.maintenance else 0)
+        | (0 if result.sent else schema.FLAG_NOT_SENT)
+        | (schema.FLAG_ESTIMATE if figures.token_source is TokenSource.ESTIMATE else 0)
+    )
+    setup = None
+    if figures.ttft_ms is not None and figures.ttft_net_ms is not None:
+        setup = figures.ttft_ms - figures.ttft_net_ms
+    cost = result.cost_usd
+    return {
+        "endpoint_id": number,
+        "at": result.at,
+        "salt": int(result.probe_id[16:], 16),
+        "late_us": result.at - result.slot,
+        "location_id": 0,
+        "outcome": schema.OUTCOME_CODES[result.outcome],
+        "flags": flags,
+        "setup_us": _us(setup),
+        "ttft_us": _us(figures.ttft_ms),
+        "ttfat_us": _us(figures.ttfat_ms),
+        "window_us": _us(figures.window_ms),
+        "total_us": _us(figures.total_ms),
+        "output_speed_milli": _milli(figures.output_speed),
+        "throughput_milli": _milli(figures.effective_throughput),
+        "stall_us": _us(figures.max_stall_ms),
+        "uncertainty_us": _us(figures.ttft_uncertainty_ms),
+        "input_tokens": figures.input_tokens,
+        "output_tokens": figures.output_tokens,
+        "reasoning_tokens": figures.reasoning_tokens,
+        "cached_tokens": figures.cached_tokens,
+        "cost_pico": None if cost is None else int(cost * PICO),
+        "detail": result.detail,
+        "request_id": result.request_id,
+        "timeline": result.timeline,
+    }
+
+
+def _belief_row(belief: Belief, number: int) -> Row:
+    return {
+        "endpoint_id": number,
+        "sequence": belief.sequence,
+        "state": belief.shown,
+        "since": belief.since,
+        "reason": belief.reason,
+        "body": json.dumps(belief_json(belief), separators=(",", ":")),
+    }
+
+
+def _alert_row(owed: Alert) -> Row:
+    return {
+        "key": owed.key,
+        "incident": owed.incident,
+        "sequence": owed.sequence,
+        "channel": owed.channel,
+        "kind": str(owed.kind),
+        "endpoint": owed.endpoint,
+        "title": owed.title,
+        "text": owed.text,
+        "created": owed.created,
+        "attempts": 0,
+        "again": None,
+    }
+
+
+def _segment_row(segment: Segment, number: int) -> Row:
+    return {
+        "endpoint_id": number,
+        "starts": segment.starts,
+        "ends": segment.ends,
+        "interval_us": segment.grid.interval,
+        "phase_us": segment.grid.phase,
+        "timeout_us": segment.timeout,
+    }
+
+
+def _sent_row(sent: Sent) -> Row:
+    return {
+        "alert_key": sent.key,
+        "tries": sent.attempts,
+        "next": sent.again,
+        "sent": sent.at if sent.fate == "sent" else None,
+        "dead": sent.at if sent.fate == "dead" else None,
+        "why": sent.error,
+    }
+
+
+def _moment(step: Step) -> int:
+    """When a command was carried out: as the belief that followed from it tells, if any did."""
+    spans = [span.ends or span.starts for span in step.quiet]
+    return max(spans, default=step.belief.since if step.belief else 0)
+
+
+def _read_ring(
+    connection: Connection, number: int, over: Span, now: Instant
+) -> tuple[tuple[Sample, ...], Instant | None]:
+    """The newest scheduled looks of an endpoint, oldest first, and the newest slot among them."""
+    table = schema.probe
+    query = (
+        select(
+            table.c.at,
+            table.c.late_us,
+            table.c.outcome,
+            table.c.flags,
+            table.c.ttft_us,
+            table.c.total_us,
+            table.c.output_speed_milli,
+        )
+        .where(table.c.endpoint_id == number)
+        .order_by(table.c.at.desc())
+        .limit(RING_MOST if over else RING_KEPT)
+    )
+    ring: list[Sample] = []
+    slot: Instant | None = None
+    for row in connection.execute(query):
+        if not row.flags & schema.FLAG_SCHEDULED:
+            continue
+        if len(ring) >= RING_KEPT and row.at <= now - over:
+            break
+        slot = Instant(max(slot or 0, row.at - row.late_us))
+        outcome = schema.OUTCOME_NAMES[row.outcome]
+        works = outcome.works
+        ring.append(
+            Sample(
+                at=Instant(row.at),
+                works=works,
+                bad=outcome.blame is Blame.PROVIDER,
+                ttft_ms=row.ttft_us / 1000 if works and row.ttft_us is not None else None,
+                total_ms=row.total_us / 1000 if works else None,
+                output_speed=(
+                    row.output_speed_milli / 1000 if works and row.output_speed_milli is not None else None
+                ),
+            )
+        )
+    return tuple(reversed(ring)), slot
+
+
+def _read_owed(connection: Connection) -> Iterable[Owed]:
+    table = schema.alert
+    query = (
+        select(table)
+        .where(table.c.sent_at.is_(None), table.c.dead_at.is_(None))
+        .order_by(table.c.created, table.c.sequence)
+    )
+    for row in connection.execute(query):
+        yield Owed(
+            alert=Alert(
+                incident=row.incident,
+                sequence=row.sequence,
+                channel=row.channel,
+                kind=Kind(row.kind),
+                endpoint=row.endpoint,
+                title=row.title,
+                text=row.text,
+                created=Instant(row.created),
+            ),
+            attempts=row.attempts,
+            again=None if row.again is None else Instant(row.again),
+        )
+
+
+def _read_segments(connection: Connection, names: Mapping[int, str]) -> dict[str, Segment]:
+    table = schema.schedule
+    rows = connection.execute(select(table).where(table.c.ends.is_(None)).order_by(table.c.starts))
+    return {
+        names[row.endpoint_id]: Segment(
+            endpoint=names[row.endpoint_id],
+            grid=Grid(Span(row.interval_us), Span(row.phase_us)),
+            timeout=Span(row.timeout_us),
+            starts=Instant(row.starts),
+            ends=None,
+        )
+        for row in rows
+        if row.endpoint_id in names
+    }
+
+
+def read_quiet(connection: Connection) -> list[tuple[int, Quiet, Instant]]:
+    """Open spans of maintenance and pause: endpoint number, kind, start."""
+    table = schema.quiet
+    rows = connection.execute(
+        select(table.c.endpoint_id, table.c.kind, table.c.starts).where(table.c.ends.is_(None))
+    )
+    return [(row.endpoint_id, Quiet(row.kind), Instant(row.starts)) for row in rows]

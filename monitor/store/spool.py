@@ -1,0 +1,209 @@
+"""Where Steps go while the database is away: an append-only file of checksummed records.
+
+A record is one line: the CRC-32 of the text in eight hex digits, a space, the text (JSON),
+a line feed. Each append is on the disk (fdatasync) before it counts. A torn last line, as a
+crash leaves it, is recognised by its checksum and cut off; it was never acknowledged.
+"""
+
+import json
+import os
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from monitor.core.step import (
+    Checkpoint,
+    Json,
+    Step,
+    checkpoint_from_json,
+    checkpoint_json,
+    step_from_json,
+    to_json,
+)
+
+
+class SpoolDamaged(Exception):
+    """A record in the middle of the spool does not match its checksum."""
+
+
+class Spool:
+    """The file. Appending and reading may happen in two threads; each only in one."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._file: int | None = None
+        self._end = 0
+        self._read = 0
+
+    @property
+    def is_open(self) -> bool:
+        return self._file is not None
+
+    @property
+    def drained(self) -> bool:
+        """Everything that was appended was also taken out."""
+        return self._read >= self._end
+
+    @property
+    def bytes_left(self) -> int:
+        return self._end - self._read
+
+    def start(self, known: Checkpoint) -> None:
+        """Begin a new spool; its first record is all that is known and durable so far."""
+        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND
+        self._file = os.open(self.path, flags, 0o600)
+        os.ftruncate(self._file, 0)
+        self._end = self._read = 0
+        self._append([_record({"checkpoint": checkpoint_json(known)})])
+        self._read = self._end
+        _sync_folder(self.path.parent)
+
+    def resume(self) -> None:
+        """Take up a spool that an earlier process left; a torn end is cut off."""
+        self._file = os.open(self.path, os.O_RDWR | os.O_APPEND)
+        self._end, self._read = _sound_length(self._file), 0
+        os.ftruncate(self._file, self._end)
+        os.fdatasync(self._file)
+
+    def append(self, steps: Sequence[Step]) -> None:
+        """Make `steps` durable. Raises OSError if the disk refuses."""
+        self._append([_record(to_json(step)) for step in steps])
+
+    def _append(self, records: list[bytes]) -> None:
+        assert self._file is not None
+        data = b"".join(records)
+        written = 0
+        try:
+            while written < len(data):
+                written += os.write(self._file, data[written:])
+            os.fdatasync(self._file)
+        except OSError:
+            # Half a record would hide those that follow it.
+            os.ftruncate(self._file, self._end)
+            raise
+        self._end += len(data)
+
+    def take(self, most: int) -> tuple[list[Step], int]:
+        """The next Steps, at most `most`, and the position to hand to `taken` once they are safe."""
+        assert self._file is not None
+        steps: list[Step] = []
+        position = self._read
+        for line, position in _lines(self._file, self._read, self._end):
+            raw = _text(line)
+            if "checkpoint" not in raw:
+                steps.append(step_from_json(raw))
+            if len(steps) == most:
+                break
+        return steps, position
+
+    def taken(self, position: int) -> None:
+        """Everything before `position` is in the database."""
+        self._read = position
+
+    def known(self) -> tuple[Checkpoint, list[Step]]:
+        """The first record and all that came after it; for a start without the database."""
+        assert self._file is not None
+        lines = [_text(line) for line, _ in _lines(self._file, 0, self._end)]
+        if not lines or "checkpoint" not in lines[0]:
+            raise SpoolDamaged(f"{self.path} does not begin with a checkpoint")
+        return checkpoint_from_json(lines[0]["checkpoint"]), [step_from_json(r) for r in lines[1:]]
+
+    def remove(self) -> None:
+        """The spool is empty; normal life goes on."""
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+            self.path.unlink()
+            _sync_folder(self.path.parent)
+
+    def close(self) -> None:
+        """Let go of the file and leave it for the next process."""
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+
+
+def _record(raw: Json) -> bytes:
+    text = json.dumps(raw, separators=(",", ":")).encode()
+    return b"%08x %s\n" % (zlib.crc32(text), text)
+
+
+def _is_sound(line: bytes) -> bool:
+    if len(line) < 10 or line[8:9] != b" ":
+        return False
+    return line[:8] == b"%08x" % zlib.crc32(line[9:].rstrip(b"\n"))
+
+
+def _text(line: bytes) -> Json:
+    if not _is_sound(line):
+        raise SpoolDamaged("a record of the spool does not match its checksum")
+    raw: Json = json.loads(line[9:])
+    return raw
+
+
+def _sound_length(file: int) -> int:
+    """Where the last sound record ends, if only the end is torn. Raises SpoolDamaged otherwise."""
+    size = os.fstat(file).st_size
+    sound, torn = 0, False
+    for line, position in _lines(file, 0, size):
+        if _is_sound(line) and line.endswith(b"\n"):
+            if torn:
+                raise SpoolDamaged("a record in the middle of the spool is damaged")
+            sound = position
+        else:
+            torn = True
+    return sound
+
+
+def _lines(file: int, start: int, end: int) -> Iterator[tuple[bytes, int]]:
+    """Lines between two positions, each with the position behind it."""
+    rest, position = b"", start
+    while start < end:
+        chunk = os.pread(file, min(1 << 20, end - start), start)
+        if not chunk:
+            break
+        start += len(chunk)
+        *whole, rest = (rest + chunk).split(b"\n")
+        for line in whole:
+            position += len(line) + 1
+            yield line + b"\n", position
+    if rest:
+        yield rest, position + len(rest)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_atomically(path: Path, parts: Iterable[bytes]) -> None:
+    """Replace a file so that a reader, or a crash, sees the old one or the new one whole."""
+    draft = path.with_name(f".{path.name}.new")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.writelines(parts)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(draft, path)
+    except BaseException:
+        draft.unlink(missing_ok=True)
+        raise
+    _sync_folder(path.parent)
+
+
+def save_checkpoint(path: Path, known: Checkpoint) -> None:
+    write_atomically(path, [_record({"checkpoint": checkpoint_json(known)})])
+    os.chmod(path, 0o600)
+
+
+def load_checkpoint(path: Path) -> Checkpoint | None:
+    """The checkpoint file; None if there is none or it is not sound."""
+    try:
+        raw = _text(path.read_bytes())
+        return checkpoint_from_json(raw["checkpoint"])
+    except (FileNotFoundError, SpoolDamaged, KeyError, TypeError, ValueError):
+        return None

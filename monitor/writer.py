@@ -1,0 +1,369 @@
+"""The only one who decides and the only one who writes.
+
+An event becomes a Step here (`advance` says what follows), and Steps become durable in the
+order in which they were decided: in the database, or in the spool while the database is away.
+Nothing leaves before it is durable. The rest of the daemon never waits for the database.
+"""
+
+import asyncio
+import json
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+import structlog
+
+from monitor.core.belief import Belief, Event, Rules, advance
+from monitor.core.instant import Instant
+from monitor.core.step import Checkpoint, Known, Owed, Result, Sent, Step, to_json
+from monitor.core.slots import Gap, Segment
+from monitor.store.engine import DatabaseAway, DatabaseRefused
+from monitor.store.journal import Journal
+from monitor.store.spool import Spool, save_checkpoint
+
+log = structlog.get_logger()
+
+T = TypeVar("T")
+
+MOST_AT_ONCE = 100
+GATHER_S = 0.1
+FIRST_RETRY_S = 0.5
+LONGEST_RETRY_S = 5.0
+
+
+class Clock(Protocol):
+    def __call__(self) -> Instant: ...
+
+
+@dataclass(slots=True)
+class Health:
+    """What the page and the watchdog may know of the writer."""
+
+    progress: float = 0.0
+    """Monotonic seconds of the newest moment at which nothing was waiting or something became durable."""
+    stored: int = 0
+    away_since: Instant | None = None
+    spooled_bytes: int = 0
+    waiting: int = 0
+    refused: int = 0
+    last_error: str | None = None
+
+
+@dataclass(slots=True)
+class _Inbox:
+    steps: deque[Step] = field(default_factory=deque)
+    urgent: bool = False
+
+
+class Writer:
+    """Composition: `app` gives it the journal, the spool and what was known before."""
+
+    def __init__(
+        self,
+        *,
+        connect: Callable[[], Journal],
+        journal: Journal | None,
+        spool: Spool,
+        known: Checkpoint,
+        rules: Mapping[str, Rules],
+        now: Clock,
+        monotonic: Callable[[], float],
+        deliver: Callable[[Sequence[Owed]], None],
+        state_dir: Path,
+    ) -> None:
+        """`connect` opens the database anew, with lock and migration; it raises DatabaseAway
+        while it is away. `journal` is None if the daemon starts without its database.
+        `deliver` gets each alert once it is durable."""
+        self._connect = connect
+        self._journal = journal
+        self._spool = spool
+        self._known = Known(known)
+        self._beliefs: dict[str, Belief] = dict(self._known.beliefs)
+        self._rules = rules
+        self._now = now
+        self._monotonic = monotonic
+        self._deliver = deliver
+        self._state_dir = state_dir
+        self._inbox = _Inbox()
+        self._wake = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._closing = False
+        self._spooling = spool.is_open
+        self._spool_lock = asyncio.Lock()
+        self._database = ThreadPoolExecutor(1, "database")
+        self._disk = ThreadPoolExecutor(1, "spool")
+        self.health = Health(progress=monotonic())
+        self.fatal: asyncio.Future[Exception] = asyncio.get_running_loop().create_future()
+
+    # Deciding
+
+    def belief(self, endpoint: str) -> Belief:
+        """The newest belief that was decided, durable or about to be."""
+        held = self._beliefs.get(endpoint)
+        if held is None:
+            held = self._beliefs[endpoint] = Belief(endpoint=endpoint)
+        return held
+
+    def record(
+        self,
+        endpoint: str,
+        event: Event,
+        *,
+        result: Result | None = None,
+        command_done: int | None = None,
+    ) -> Belief:
+        """Decide what follows from an event, and owe it to the database. Returns the new belief."""
+        follows = advance(self.belief(endpoint), event, self._rules[endpoint], self._now())
+        self._beliefs[endpoint] = follows.belief
+        self.put(
+            Step(
+                result=result,
+                belief=follows.belief,
+                transitions=follows.transitions,
+                updates=follows.updates,
+                alerts=follows.alerts,
+                quiet=follows.quiet,
+                command_done=command_done,
+            )
+        )
+        return follows.belief
+
+    def gap(self, gap: Gap) -> None:
+        self.put(Step(gap=gap))
+
+    def segment(self, segment: Segment) -> None:
+        self.put(Step(segment=segment))
+
+    def sent(self, mark: Sent) -> None:
+        self.put(Step(sent=mark))
+
+    def put(self, step: Step) -> None:
+        """Queue a decided step."""
+        self._inbox.steps.append(step)
+        self._inbox.urgent = self._inbox.urgent or step.urgent
+        self.health.waiting = len(self._inbox.steps)
+        self._idle.clear()
+        if self._inbox.urgent or len(self._inbox.steps) in (1, MOST_AT_ONCE):
+            self._wake.set()
+
+    # Writing
+
+    async def run(self) -> None:
+        """Make steps durable until closed; then what is left, and return."""
+        drain = asyncio.create_task(self._drain()) if self._spooling else None
+        try:
+            while True:
+                await self._gather()
+                while self._inbox.steps:
+                    count = min(MOST_AT_ONCE, len(self._inbox.steps))
+                    batch = [self._inbox.steps[i] for i in range(count)]
+                    await self._make_durable(batch)
+                    for _ in batch:
+                        self._inbox.steps.popleft()
+                    self._after(batch)
+                    if self._spooling and (drain is None or drain.done()):
+                        drain = asyncio.create_task(self._drain())
+                self._inbox.urgent = False
+                self.health.waiting = 0
+                self.health.progress = self._monotonic()
+                self._idle.set()
+                if self._closing:
+                    return
+        finally:
+            if drain is not None:
+                drain.cancel()
+                await asyncio.gather(drain, return_exceptions=True)
+
+    async def close(self) -> None:
+        """Write what is waiting; afterwards nothing is taken any more."""
+        self._closing = True
+        self._wake.set()
+        await self._idle.wait()
+
+    def release(self) -> None:
+        """Let go of threads and files; the spool stays for the next daemon if it is not empty."""
+        self._database.shutdown(wait=False, cancel_futures=True)
+        self._disk.shutdown(wait=True)
+        self._spool.close()
+
+    async def on_database(self, work: Callable[[Journal], None]) -> bool:
+        """Run something small in the writer's turn on the database; False if it is away."""
+        journal = self._journal
+        if journal is None or self._spooling:
+            return False
+        try:
+            await self._in(self._database, lambda: work(journal))
+        except DatabaseAway as away:
+            self.health.last_error = str(away)
+            return False
+        return True
+
+    async def _gather(self) -> None:
+        """Wait for work, then a little for company, unless somebody waits for it."""
+        while not self._inbox.steps and not self._closing:
+            self._wake.clear()
+            self.health.progress = self._monotonic()
+            try:
+                await asyncio.wait_for(self._wake.wait(), 1.0)
+            except TimeoutError:
+                continue
+        if self._closing or self._inbox.urgent or len(self._inbox.steps) >= MOST_AT_ONCE:
+            return
+        self._wake.clear()
+        try:
+            await asyncio.wait_for(self._wake.wait(), GATHER_S)
+        except TimeoutError:
+            return
+
+    async def _make_durable(self, batch: list[Step]) -> None:
+        if not self._spooling and self._journal is not None:
+            try:
+                await self._in(self._database, lambda: self._write(self._journal, batch))
+                return
+            except DatabaseAway as away:
+                log.warning("database.away", reason=str(away))
+                self.health.last_error = str(away)
+                # A new connection has to show that this database is still ours.
+                self._journal = None
+        await self._to_spool(batch)
+
+    async def _to_spool(self, batch: list[Step]) -> None:
+        """Append until the disk takes it: a full disk is waited for, never an excuse to forget."""
+        wait = FIRST_RETRY_S
+        while True:
+            try:
+                async with self._spool_lock:
+                    if not self._spool.is_open:
+                        known = self._known.checkpoint(self._now())
+                        await self._in(self._disk, lambda: self._spool.start(known))
+                    self._start_spooling()
+                    await self._in(self._disk, lambda: self._spool.append(batch))
+                self.health.spooled_bytes = self._spool.bytes_left
+                return
+            except OSError as refusal:
+                log.error("spool.refused", errno=refusal.errno, retry_s=wait)
+                self.health.last_error = f"the spool cannot be written (errno {refusal.errno})"
+                await asyncio.sleep(wait)
+                wait = min(LONGEST_RETRY_S, wait * 2)
+
+    def _start_spooling(self) -> None:
+        if not self._spooling:
+            self._spooling = True
+            self.health.away_since = self._now()
+
+    def _write(self, journal: Journal | None, batch: Sequence[Step]) -> None:
+        """In the database's thread. Rows that it refuses must not hold up the others."""
+        assert journal is not None
+        try:
+            journal.write(batch)
+        except DatabaseRefused:
+            for step in batch:
+                self._write_alone(journal, step)
+
+    def _write_alone(self, journal: Journal, step: Step) -> None:
+        try:
+            journal.write([step])
+        except DatabaseRefused as refusal:
+            self.health.refused += 1
+            log.error("step.refused", reason=str(refusal))
+            with (self._state_dir / "refused.jsonl").open("a") as file:
+                file.write(json.dumps(to_json(step)) + "\n")
+
+    def _after(self, batch: Sequence[Step]) -> None:
+        """They are durable: now the world may know."""
+        alerts: list[Owed] = []
+        for step in batch:
+            self._known.apply(step)
+            alerts += (Owed(alert=alert) for alert in step.alerts)
+            if step.result is not None:
+                self.health.stored += 1
+                tell_stored(step.result)
+            for moved in step.transitions:
+                log.info(
+                    "state.changed",
+                    endpoint=moved.endpoint,
+                    before=moved.before,
+                    after=moved.after,
+                    reason=moved.reason,
+                )
+        self.health.progress = self._monotonic()
+        if alerts:
+            self._deliver(alerts)
+
+    # The way back
+
+    async def _drain(self) -> None:
+        """Bring the spool into the database, in order, as soon as there is one again."""
+        wait = FIRST_RETRY_S
+        while self._spooling and not self.fatal.done():
+            try:
+                if await self._drain_some():
+                    return
+                wait = FIRST_RETRY_S
+            except DatabaseAway as away:
+                self.health.last_error = str(away)
+                await asyncio.sleep(wait)
+                wait = min(LONGEST_RETRY_S, wait * 2)
+            except asyncio.CancelledError:
+                raise
+            except Exception as bug:  # the daemon must end rather than go on half blind
+                if not self.fatal.done():
+                    self.fatal.set_result(bug)
+                return
+
+    async def _drain_some(self) -> bool:
+        """One batch; True once everything is in the database and normal life goes on."""
+        if self._journal is None:
+            self._journal = await self._in(self._database, self._connect)
+        journal = self._journal
+        steps, position = await self._in(self._database, lambda: self._spool.take(MOST_AT_ONCE))
+        if steps:
+            await self._in(self._database, lambda: self._write(journal, steps))
+        self._spool.taken(position)
+        self.health.spooled_bytes = self._spool.bytes_left
+        async with self._spool_lock:
+            if not self._spool.drained:
+                return False
+            await self._in(self._disk, self._spool.remove)
+            self._spooling = False
+        log.info("database.back", away_since=self.health.away_since)
+        self.health.away_since = None
+        self.health.spooled_bytes = 0
+        return True
+
+    async def _in(self, threads: ThreadPoolExecutor, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(threads, work)
+
+    # Looking in from outside
+
+    def checkpoint(self) -> Checkpoint:
+        """All that is known and durable."""
+        return self._known.checkpoint(self._now())
+
+    async def save_checkpoint(self) -> None:
+        """For a start without database and without spool."""
+        known = self.checkpoint()
+        path = self._state_dir / "checkpoint.json"
+        await self._in(self._disk, lambda: save_checkpoint(path, known))
+
+
+def tell_stored(result: Result) -> None:
+    """The log line that promises: this result is durable."""
+    log.info(
+        "probe.stored",
+        endpoint=result.endpoint,
+        probe=result.probe_id,
+        outcome=result.outcome,
+        ttft_ms=_rounded(result.figures.ttft_ms),
+        output_speed=_rounded(result.figures.output_speed),
+        total_ms=_rounded(result.figures.total_ms),
+        detail=result.detail,
+    )
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 1)
