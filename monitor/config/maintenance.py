@@ -32,26 +32,28 @@ def _cron(value: str) -> str:
             f"{quoted(value)} is not a cron line of five fields"
             ' (minute, hour, day, month, weekday) such as "0 2 * * sun"'
         )
+    problem = _cron_problem(value)
+    if problem is None:
+        return value
+    if problem in ("never", "day-of-month") and _cron_problem(_in_any_month(value)) is None:
+        raise ValueError(f"{quoted(value)} never fires: none of its months has that day")
+    raise ValueError(f'{quoted(value)} has a {problem} that cannot be read; write it like "0 2 * * sun"')
+
+
+def _cron_problem(line: str) -> str | None:
+    """The field that cannot be read, or `never`; None where all is well."""
     try:
-        next(CronSim(value, _LEAP_CYCLE_START))
+        next(CronSim(line, _LEAP_CYCLE_START))
     except CronSimError as refused:
-        reason = str(refused)
-        field = reason.removeprefix("Bad ") if reason.startswith("Bad ") else "schedule"
-        if field == "day-of-month" and _days_are_numbers(value):
-            raise ValueError(f"{quoted(value)} never fires: no such month has that day") from None
-        raise ValueError(
-            f'{quoted(value)} has a {field} that cannot be read; such as "0 2 * * sun"'
-        ) from None
+        return str(refused).removeprefix("Bad ")
     except StopIteration:
-        raise ValueError(f"{quoted(value)} never fires: no such month has that day") from None
-    return value
+        return "never"
+    return None
 
 
-def _days_are_numbers(value: str) -> bool:
-    day = value.split()[2]
-    return all(1 <= int(number) <= 31 for number in re.findall(r"\d+", day)) and not re.search(
-        r"[^\d,*/-]", day
-    )
+def _in_any_month(line: str) -> str:
+    minute, hour, day, _, weekday = line.split()
+    return f"{minute} {hour} {day} * {weekday}"
 
 
 def _moment(value: object) -> datetime:
@@ -73,7 +75,8 @@ Pattern = Annotated[
 ]
 
 
-def _expression(patterns: tuple[str, ...]) -> re.Pattern[str]:
+def expression(patterns: tuple[str, ...]) -> re.Pattern[str]:
+    """What matches an id that any of the patterns means."""
     pieces = (re.escape(pattern).replace(r"\*", "[^/]*").replace(r"\?", "[^/]") for pattern in patterns)
     return re.compile("|".join(pieces), re.IGNORECASE)
 
@@ -98,9 +101,14 @@ class Maintenance(Table):
             raise ValueError("needs either start or cron, and not both")
         return self
 
+    @property
+    def starts_once(self) -> Instant | None:
+        """When it starts; None where it comes again and again."""
+        return None if self.start is None else instant(next(self._starts(self.start)))
+
     @cached_property
     def _matches(self) -> re.Pattern[str]:
-        return _expression(self.endpoints)
+        return expression(self.endpoints)
 
     def matches(self, endpoint_id: str) -> bool:
         """Whether it is about that endpoint; ids are compared without regard to case."""

@@ -7,8 +7,13 @@ from typing import Any
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
+from monitor.config.problem import KeyPath
+
 _PLACE = re.compile(r"\$\{(env|file|cred):([^{}]+)\}")
 _NAMES = {"env": re.compile(r"[A-Za-z_][A-Za-z0-9_]*"), "cred": re.compile(r"[A-Za-z0-9._-]{1,255}")}
+
+_NAMED_SECRET = re.compile(r"auth|cookie|key|token|secret|password", re.IGNORECASE)
+_PASSWORD = re.compile(r"://[^/@]*:([^/@]+)@")
 
 
 class SecretText:
@@ -82,3 +87,10 @@ def _problems(template: str, places: tuple[tuple[str, str], ...]) -> Iterator[st
         yield "it begins or ends with a space or line break: remove it"
     elif any(ord(character) < 32 or 127 <= ord(character) < 160 for character in plain):
         yield "it contains a line break or another control character: write it on one line"
+
+
+def is_secret(place: KeyPath, text: SecretText) -> bool:
+    """Whether what stands there in plain text is a secret: a key, a telling header, a password in a URL."""
+    if "headers" in place:
+        return _NAMED_SECRET.search(str(place[-1])) is not None
+    return place[-1] != "url" or _PASSWORD.search(text.template) is not None

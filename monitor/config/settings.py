@@ -5,7 +5,7 @@ and adds its own fields. An endpoint is flat: everything it inherited stands in 
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, WithJsonSchema
 
 from monitor.config.maintenance import Maintenance
+from monitor.config.problem import KeyPath, Problem
 from monitor.config.secrets import SecretText
 from monitor.config.values import (
     BaseUrl,
@@ -121,30 +122,23 @@ class Budget(Table):
     """Per day of the site's time zone."""
 
 
-def _headers(value: object) -> object:
-    if not isinstance(value, dict):
-        return value
-    for name in value:
-        if not _HEADER_NAME.fullmatch(name):
-            raise ValueError(f"{quoted(name)} is not the name of a header such as X-Title")
-        if name.lower() in _WIRE_HEADERS:
-            raise ValueError(f"{quoted(name)} cannot be set: every connection sets it itself")
-    return value
+def _header_name(name: str) -> str:
+    if not _HEADER_NAME.fullmatch(name):
+        raise ValueError(f"{quoted(name)} is not the name of a header such as X-Title")
+    if name.lower() in _WIRE_HEADERS:
+        raise ValueError("cannot be set: every connection sets it itself")
+    return name
 
 
-def _labels(value: dict[str, str]) -> dict[str, str]:
-    for name in value:
-        if not _LABEL_NAME.fullmatch(name):
-            raise ValueError(f"{quoted(name)} is not the name of a label: letters, digits and '_'")
-    return value
+def _label_name(name: str) -> str:
+    if not _LABEL_NAME.fullmatch(name):
+        raise ValueError(f"{quoted(name)} is not the name of a label: letters, digits and '_'")
+    return name
 
 
-Headers = Annotated[
-    dict[str, SecretText],
-    BeforeValidator(_headers),
-    WithJsonSchema({"type": "object", "additionalProperties": {"type": "string", "minLength": 1}}),
-]
-Body = Annotated[dict[str, Any], BeforeValidator(json_value), WithJsonSchema({"type": "object"})]
+Headers = dict[Annotated[str, AfterValidator(_header_name)], SecretText]
+Labels = dict[Annotated[str, AfterValidator(_label_name)], Text]
+Body = dict[str, Annotated[Any, BeforeValidator(json_value)]]
 
 
 class EndpointSettings(Table):
@@ -177,7 +171,7 @@ class EndpointSettings(Table):
     degraded: Degraded | None = None
     price: Price | None = None
     limits: Limits | None = None
-    labels: Annotated[dict[str, Text], AfterValidator(_labels)] = Field(default_factory=dict)
+    labels: Labels = Field(default_factory=dict)
     data_policy: DataPolicy | None = None
     status_page: Url | None = None
     alert: EndpointAlert = EndpointAlert()
@@ -189,13 +183,17 @@ class EndpointSettings(Table):
         """The model that is asked; None where there is none."""
         return None
 
-    def secrets(self) -> Iterator[SecretText]:
-        """Every text of it that may hold a secret."""
-        for value in self.__dict__.values():
+    def secrets(self) -> dict[tuple[str, ...], SecretText]:
+        """Every text of it that may hold a secret, by the keys where it stands."""
+        found: dict[tuple[str, ...], SecretText] = {}
+        for key, value in self.__dict__.items():
             if isinstance(value, SecretText):
-                yield value
+                found[(key,)] = value
             elif isinstance(value, dict):
-                yield from (inner for inner in value.values() if isinstance(inner, SecretText))
+                found |= {
+                    (key, name): inner for name, inner in value.items() if isinstance(inner, SecretText)
+                }
+        return found
 
 
 class ModelExpect(Table):
@@ -241,10 +239,23 @@ class Site(Table):
     timezone: Zone = ZoneInfo("UTC")
 
 
+def _database(url: SecretText) -> SecretText:
+    text = url.template
+    if text.startswith("${"):
+        return url
+    scheme, colon, rest = text.partition("://")
+    if not colon or scheme not in ("sqlite", "postgresql", "postgresql+psycopg"):
+        raise ValueError('has to begin with "sqlite:///" or "postgresql://"')
+    if scheme == "sqlite" and (not rest.startswith("/") or rest in ("/", "/:memory:")):
+        raise ValueError('names no file: write it as "sqlite:///uptoken.db" or "sqlite:////absolute/path.db"')
+    return url
+
+
 class Database(Table):
     """Where results are kept."""
 
-    url: SecretText = SecretText("sqlite:///uptoken.db")
+    url: Annotated[SecretText, AfterValidator(_database)] = SecretText("sqlite:///uptoken.db")
+    """A relative SQLite path is relative to the state folder."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -327,21 +338,6 @@ class Provider(Table):
     budget: Budget | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """One thing that is wrong, or doubtful, in the file. `line` counts from 1."""
-
-    file: str
-    line: int
-    key: str
-    """Where it stands: `provider.openai.endpoints[0].interval`; empty for a syntax error."""
-    text: str
-
-    def __str__(self) -> str:
-        key = f"{self.key}: " if self.key else ""
-        return f"{self.file}:{self.line}: {key}{self.text}"
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
     """The whole file. It holds no secret, only the places where they are."""
@@ -358,8 +354,8 @@ class Config:
     budget: Budget | None = None
     maintenance: tuple[Maintenance, ...] = ()
     location: str = LOCATION
-    secrets: Mapping[SecretText, str] = field(default_factory=dict)
-    """Every text that may hold a secret, and the key path where it stands."""
+    secrets: Mapping[SecretText, KeyPath] = field(default_factory=dict)
+    """What holds a secret or names one, and where it first stands."""
     warnings: tuple[Problem, ...] = ()
     """What is allowed, but should be known."""
 

@@ -1,0 +1,275 @@
+"""Providers and their endpoints: what each inherits, what it is, and what is wrong with it."""
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from monitor.config import rules
+from monitor.config.findings import Findings
+from monitor.config.inherit import Level, Shape, Tree, known, merged, origin, shape_of
+from monitor.config.problem import KeyPath, key_path
+from monitor.config.secrets import SecretText
+from monitor.config.settings import Channel, EndpointSettings, Provider
+from monitor.config.values import as_name, quoted
+from monitor.config.wording import suggestion, unknown_key
+
+Settings = type[EndpointSettings]
+
+_NOT_YET = ("openai-responses", "azure-openai", "anthropic", "gemini", "tcp", "tls", "dns", "push")
+"""Protocols of the contract that are not built yet."""
+_GIVEN = frozenset({"id", "provider", "provider_name"})
+"""Fields of an endpoint that come from its place in the file and not from a key."""
+_NOT_FOR_ALL = frozenset({"name", "slug", "budget"})
+"""What an endpoint says for itself and never inherits."""
+_OF_PROVIDER = frozenset({"name", "concurrency", "budget", "endpoints"})
+"""What a provider says for itself."""
+_SHARED = Provider.model_fields.keys() - {"id"}
+"""What is told of a provider as well as of its endpoints."""
+_BELONGS = {
+    "concurrency": "belongs to a provider: write it under [provider.NAME]",
+    "endpoints": "belongs to a provider: write them as [[provider.NAME.endpoints]]",
+    "name": "belongs to each provider or endpoint",
+    "slug": "belongs to each endpoint",
+    "budget": "belongs to a provider, an endpoint or the site ([budget])",
+}
+
+
+@cache
+def _shape(settings: Settings) -> Shape:
+    return shape_of(settings).without(_GIVEN)
+
+
+class Watchlist:
+    """What is watched, in the file's order. What is wrong goes to the findings."""
+
+    def __init__(
+        self,
+        tree: Tree,
+        found: Findings,
+        protocols: Mapping[str, Settings],
+        channels: Mapping[str, Channel],
+        folder: Path,
+    ) -> None:
+        self.endpoints: list[EndpointSettings] = []
+        self.providers: dict[str, Provider] = {}
+        self.secrets: dict[SecretText, KeyPath] = {}
+        """Every text that may hold a secret, and where it first stands."""
+        self.found = found
+        self.protocols = protocols
+        self.channels = channels
+        self.folder = folder
+        self._owners: dict[str, KeyPath] = {}
+        self._there = cache(Path.is_file)
+        above = self._defaults(tree)
+        for name, table in self._tables(tree, "provider"):
+            _Group(self, name, table, above).read()
+        if not self.endpoints:
+            found.doubt((), "nothing is watched yet: add [[provider.NAME.endpoints]]")
+
+    def _tables(self, tree: Tree, key: str) -> Iterator[tuple[str, dict[str, Any]]]:
+        tables = tree.get(key, {})
+        if not isinstance(tables, dict):
+            self.found.refuse((key,), f"{quoted(tables)} is not a table: write it as [{key}.NAME]")
+            return
+        for name, table in tables.items():
+            if isinstance(table, dict):
+                yield name, table
+            else:
+                self.found.refuse((key, name), f"unknown key; a provider is written as [{key}.NAME]")
+
+    def _defaults(self, tree: Tree) -> tuple[Level, ...]:
+        """`[defaults]`, and `[alert]` above it."""
+        alert, defaults = tree.get("alert"), tree.get("defaults", {})
+        top = Level((), {"alert": alert} if isinstance(alert, dict) else {})
+        if not isinstance(defaults, dict):
+            self.found.refuse(("defaults",), f"{quoted(defaults)} is not a table")
+            return (top,)
+        level = self.level(("defaults",), defaults, self.protocols.values(), frozenset())
+        for settings in self.protocols.values():
+            self.inherited(settings, (level, top))
+        return (level, top)
+
+    def level(self, path: KeyPath, tree: Tree, settings: Iterable[Settings], own: Collection[str]) -> Level:
+        """What endpoints can inherit from that table; all else in it is refused, but its `own` keys."""
+        self.not_yet(path, tree)
+        shapes = [_shape(each).without(_NOT_FOR_ALL) for each in settings]
+        rest = {key: value for key, value in tree.items() if key not in own and key not in ("also", "proxy")}
+        for keys, names in _unknown(rest, shapes):
+            belongs = _BELONGS.get(str(keys[-1])) if len(keys) == 1 else None
+            self.found.refuse(path + keys, belongs or unknown_key(str(keys[-1]), {*names, *own}))
+        return Level(path, {key: value for key, value in rest.items() if key not in _BELONGS})
+
+    def not_yet(self, path: KeyPath, tree: Tree) -> None:
+        """Refuse the keys of the contract that are not built; an empty proxy is none."""
+        if "also" in tree:
+            self.found.refuse(
+                (*path, "also"), "is not yet available: write a second endpoint with a slug of its own"
+            )
+        if tree.get("proxy"):
+            self.found.refuse((*path, "proxy"), "is not yet available: leave it empty")
+
+    def inherited(self, settings: Settings, levels: Sequence[Level]) -> dict[str, Any]:
+        """What an endpoint of that protocol has before it says anything itself."""
+        shape = _shape(settings)
+        tree: dict[str, Any] = {}
+        for level in reversed(levels):
+            tree = merged(tree, known(level.tree, shape), shape)
+        try:
+            settings.model_validate(tree)
+        except ValidationError as error:
+            self.found.blame(error, shape, lambda keys: origin(levels, keys))
+        return tree
+
+    def claim(self, name: str, owner: KeyPath, path: KeyPath) -> None:
+        """Names of providers and ids of endpoints differ in more than case."""
+        first = self._owners.setdefault(name.casefold(), owner)
+        if first != owner:
+            self.found.refuse(path, f"{quoted(name)} is already taken by {key_path(first)}: ids have no case")
+
+    def add(self, endpoint: EndpointSettings, levels: Sequence[Level]) -> None:
+        """One more endpoint that is right by itself."""
+        for keys, text in rules.broken(endpoint, self.channels):
+            self.found.refuse(origin(levels, keys), text)
+        for keys, text in rules.doubtful(endpoint):
+            self.found.doubt(origin(levels, keys), text)
+        if endpoint.ca_file is not None and not self._there(Path(endpoint.ca_file)):
+            self.found.refuse(origin(levels, ("ca_file",)), "there is no such file")
+        for place, secret in endpoint.secrets().items():
+            if secret not in self.secrets:
+                self.secrets[secret] = origin(levels, place)
+        self.endpoints.append(endpoint)
+
+
+class _Group:
+    """One provider, while it is read."""
+
+    def __init__(self, watch: Watchlist, name: str, tree: dict[str, Any], above: tuple[Level, ...]) -> None:
+        self.path: KeyPath = ("provider", name)
+        self._watch = watch
+        self._name = name
+        self._tree = tree
+        self._above = above
+        self._shown: object = tree.get("name", name)
+        self._missing: dict[KeyPath, list[tuple[Level, ...]]] = {}
+
+    def read(self) -> None:
+        watch = self._watch
+        own = {key: value for key, value in self._tree.items() if key in _SHARED and value is not False}
+        provider = watch.found.table(Provider, {"name": self._name} | own, self.path, {"id": self._name})
+        watch.claim(self._name, self.path, self.path)
+        if provider is not None:
+            watch.providers[self._name] = provider
+        places = list(self._places())
+        chosen = [self._protocol(place) for place in places]
+        used = {settings for settings in chosen if settings}
+        everything = watch.protocols.values()
+        level = watch.level(
+            self.path, self._tree, used if chosen and all(chosen) else everything, _OF_PROVIDER
+        )
+        base = {settings: watch.inherited(settings, (level, *self._above)) for settings in used or everything}
+        for place, settings in zip(places, chosen, strict=True):
+            watch.not_yet(place.path, place.tree)
+            if settings is not None:
+                self._read_endpoint(settings, base[settings], (place, level, *self._above))
+        self._say_missing(len(places))
+
+    def _places(self) -> Iterator[Level]:
+        """Its endpoints, each with its path."""
+        tables = self._tree.get("endpoints", [])
+        path: KeyPath = (*self.path, "endpoints")
+        if not isinstance(tables, list):
+            self._watch.found.refuse(path, f"is not a list of tables: write it as [[{key_path(path)}]]")
+            return
+        for number, table in enumerate(tables):
+            if isinstance(table, dict):
+                yield Level((*path, number), table)
+            else:
+                self._watch.found.refuse((*path, number), f"{quoted(table)} is not a table")
+
+    def _protocol(self, place: Level) -> Settings | None:
+        """The settings of the endpoint's protocol; None if that is refused."""
+        levels = (place, Level(self.path, self._tree), *self._above)
+        name = next((level.tree["protocol"] for level in levels if "protocol" in level.tree), None)
+        available = self._watch.protocols
+        if isinstance(name, str) and name in available:
+            return available[name]
+        names = ", ".join(sorted(available))
+        if name is None:
+            self._watch.found.refuse((*self.path, "protocol"), f"is missing: one of {names}")
+        elif name in _NOT_YET:
+            text = f"{quoted(name)} is not yet available; available: {names}"
+            self._watch.found.refuse(origin(levels, ("protocol",)), text)
+        else:
+            text = f"there is no protocol {quoted(name)}; {suggestion(str(name), available)}"
+            self._watch.found.refuse(origin(levels, ("protocol",)), text)
+        return None
+
+    def _read_endpoint(self, settings: Settings, base: Tree, levels: tuple[Level, ...]) -> None:
+        found, shape = self._watch.found, _shape(settings)
+        own = {key: value for key, value in levels[0].tree.items() if key not in ("also", "proxy")}
+        for key in _GIVEN & own.keys():
+            found.refuse((*levels[0].path, key), unknown_key(key, shape.keys or ()))
+        flat = merged(base, own, shape)
+        self._name_it(flat, settings, levels)
+        ca_file = flat.get("ca_file")
+        if isinstance(ca_file, str):
+            flat["ca_file"] = str(self._watch.folder / ca_file) if ca_file else None
+        try:
+            endpoint = settings.model_validate(flat)
+        except ValidationError as error:
+            for keys in found.blame(error, shape, lambda keys: self._origin(levels, keys)):
+                self._missing.setdefault(keys, []).append(levels)
+            return
+        if endpoint.timeout >= endpoint.interval and _inherits_timeout(levels):
+            endpoint = endpoint.model_copy(update={"timeout": rules.shrunk(endpoint.interval)})
+        self._watch.add(endpoint, levels)
+
+    def _origin(self, levels: tuple[Level, ...], keys: KeyPath) -> KeyPath:
+        return self.path if keys and keys[0] in _GIVEN else origin(levels, keys)
+
+    def _name_it(self, flat: dict[str, Any], settings: Settings, levels: tuple[Level, ...]) -> None:
+        """Put in what comes from its place in the file, and from its model or name."""
+        place = levels[0]
+        told = [key for key in ("model", "name") if isinstance(flat.get(key), str) and flat[key]]
+        if "slug" not in flat and told:
+            flat["slug"] = as_name(flat[told[0]]) or "-"
+            if flat["slug"] == "-":
+                text = f'no slug can be made of {quoted(flat[told[0]])}: write one, such as slug = "my-model"'
+                self._watch.found.refuse(origin(levels, (told[0],)), text)
+        slug = flat.setdefault("slug", "-")
+        flat.setdefault("name", flat[told[0]] if told else slug)
+        if "model" in settings.model_fields and "model" in flat:
+            flat.setdefault("model_id", flat["model"])
+        flat |= {"id": f"{self._name}/{slug}", "provider": self._name, "provider_name": self._shown}
+        key = next((key for key in ("slug", *told) if key in place.tree), None)
+        if slug != "-":
+            self._watch.claim(flat["id"], place.path, (*place.path, key) if key else place.path)
+
+    def _say_missing(self, endpoints: int) -> None:
+        """What all endpoints lack is their provider's to say, and said once."""
+        for keys, lacking in self._missing.items():
+            if len(lacking) == endpoints > 1 and len(keys) == 1 and keys[0] != "model":
+                self._watch.found.refuse(self.path + keys, "is missing")
+            else:
+                for levels in lacking:
+                    self._watch.found.refuse(origin(levels, keys), "is missing")
+
+
+def _inherits_timeout(levels: Sequence[Level]) -> bool:
+    """Its timeout comes from farther away than its interval."""
+    near = next((level for level in levels if "timeout" in level.tree or "interval" in level.tree), None)
+    return near is None or "timeout" not in near.tree
+
+
+def _unknown(tree: Tree, shapes: Sequence[Shape]) -> Iterator[tuple[KeyPath, set[str]]]:
+    """Keys that none of the shapes has, each with those that are known in its place."""
+    for key, value in tree.items():
+        holders = [shape.keys[key] for shape in shapes if shape.keys is not None and key in shape.keys]
+        if not holders:
+            yield (key,), {name for shape in shapes for name in shape.keys or ()}
+        elif isinstance(value, dict) and all(holder.table and holder.keys is not None for holder in holders):
+            for keys, names in _unknown(value, holders):
+                yield (key, *keys), names

@@ -1,0 +1,86 @@
+"""Everything that is wrong or doubtful in one file, gathered while it is read."""
+
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+from monitor.config.inherit import Shape, shape_of
+from monitor.config.problem import KeyPath, Problem
+from monitor.config.source import Source
+from monitor.config.values import Table, quoted
+from monitor.config.wording import unknown_key, words
+
+AnyTable = TypeVar("AnyTable", bound=Table)
+
+
+class Findings:
+    """Says each thing once, at the place where it stands."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._refused: dict[tuple[KeyPath, str], None] = {}
+        self._doubted: dict[tuple[KeyPath, str], None] = {}
+
+    def refuse(self, path: KeyPath, text: str) -> None:
+        """The file cannot be used with this."""
+        self._refused[path, text] = None
+
+    def doubt(self, path: KeyPath, text: str) -> None:
+        """The file can be used, but this should be known."""
+        self._doubted[path, text] = None
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        """What forbids the use of the file; empty if nothing does."""
+        return self._source.problems + tuple(self._source.problem(*one) for one in self._refused)
+
+    @property
+    def warnings(self) -> tuple[Problem, ...]:
+        return tuple(self._source.problem(*one) for one in self._doubted)
+
+    def blame(
+        self, error: ValidationError, shape: Shape, place: Callable[[KeyPath], KeyPath]
+    ) -> list[KeyPath]:
+        """Refuse what validation found wrong; returns what it found missing, which may stand elsewhere.
+
+        `place` says where in the file a field comes from.
+        """
+        missing: list[KeyPath] = []
+        for one in error.errors(include_url=False):
+            keys = tuple(key for key in one["loc"] if key != "[key]")
+            if one["type"] == "extra_forbidden":
+                self.refuse(place(keys), unknown_key(str(keys[-1]), _known(shape, keys[:-1])))
+            elif one["type"] != "missing":
+                self.refuse(place(keys), words(one))
+            elif not self._source.problems:  # a line that could not be read may be the one that is missing
+                missing.append(keys)
+        return missing
+
+    def table(
+        self, model: type[AnyTable], tree: object, path: KeyPath, given: dict[str, Any] | None = None
+    ) -> AnyTable | None:
+        """The table as its settings, or None if that is refused. `given` comes not from its keys."""
+        if not isinstance(tree, dict):
+            self.refuse(path, f"{quoted(tree)} is not a table")
+            return None
+        given = given or {}
+        shape = shape_of(model).without(given)
+        for key in given.keys() & tree.keys():
+            self.refuse((*path, key), unknown_key(key, shape.keys or ()))
+
+        def place(keys: KeyPath) -> KeyPath:
+            return path if keys and keys[0] in given else path + keys
+
+        try:
+            return model.model_validate(tree | given)
+        except ValidationError as error:
+            for keys in self.blame(error, shape, place):
+                self.refuse(place(keys), "is missing")
+            return None
+
+
+def _known(shape: Shape, keys: Iterable[str | int]) -> Iterable[str]:
+    for key in keys:
+        shape = shape.key(str(key))
+    return shape.keys or ()

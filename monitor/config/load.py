@@ -1,0 +1,196 @@
+"""config.toml → `Config`: strict, whole, and with every problem in one run.
+
+Parse, inherit on the plain tree, validate each flat endpoint against the settings of its
+protocol, then look at what has to fit together. Whatever is wrong is said at the place in the
+file where it stands, once, however many endpoints inherit it.
+"""
+
+import stat
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+from monitor.config import rules
+from monitor.config.endpoints import Watchlist
+from monitor.config.findings import Findings
+from monitor.config.maintenance import Maintenance, expression
+from monitor.config.problem import ConfigError, KeyPath, Problem
+from monitor.config.secrets import SecretText, is_secret
+from monitor.config.settings import (
+    Budget,
+    Channel,
+    Config,
+    Database,
+    EndpointAlert,
+    EndpointSettings,
+    Server,
+    Site,
+)
+from monitor.config.source import read
+from monitor.config.values import Table, quoted
+from monitor.config.wording import unknown_key
+from monitor.core.instant import Instant, instant, iso, span
+
+__all__ = ["ConfigError", "Problem", "load"]
+
+_SECTIONS = (
+    "site",
+    "database",
+    "server",
+    "defaults",
+    "provider",
+    "channel",
+    "alert",
+    "budget",
+    "maintenance",
+)
+
+Readable = Callable[[str], str | None]
+AnyTable = TypeVar("AnyTable", bound=Table)
+
+
+def load(
+    path: Path,
+    protocols: Mapping[str, type[EndpointSettings]],
+    now: Instant | datetime,
+    readable_channel: Readable | None = None,
+) -> Config:
+    """The whole file. Raises ConfigError with everything that is wrong in it.
+
+    Resolves no secret. `readable_channel` says why the URL of a channel cannot be read, or None;
+    it is asked where the URL names no secret, and its text must not quote the URL.
+    """
+    source = read(path)
+    found = Findings(source)
+    tree = source.tree
+    _unknown_sections(tree, found)
+    site = _section(Site, tree, "site", found) or Site()
+    channels = _channels(tree, found, readable_channel)
+    alert = _section(EndpointAlert, tree, "alert", found) or EndpointAlert()
+    for keys, text in rules.unknown_channels(alert.channels or (), channels):
+        found.refuse(keys, text)
+    watched = Watchlist(tree, found, protocols, channels, path.absolute().parent)
+    database = _section(Database, tree, "database", found) or Database()
+    secrets = _secrets(watched, channels, database)
+    _stand_in_file(secrets, path, found)
+    moment = now if isinstance(now, int) else instant(now)
+    config = Config(
+        path=path,
+        site=site,
+        database=database,
+        server=_server(tree, found),
+        endpoints=tuple(watched.endpoints),
+        providers=watched.providers,
+        channels=channels,
+        alert=alert,
+        budget=_section(Budget, tree, "budget", found) if "budget" in tree else None,
+        maintenance=_maintenance(tree, site, watched, moment, found),
+        secrets=secrets,
+        warnings=found.warnings,
+    )
+    if found.problems:
+        raise ConfigError(found.problems)
+    return config
+
+
+def _unknown_sections(tree: Mapping[str, Any], found: Findings) -> None:
+    for key in tree:
+        if key == "push":
+            found.refuse((key,), "is not yet available")
+        elif key not in _SECTIONS:
+            found.refuse((key,), unknown_key(key, _SECTIONS))
+
+
+def _section(model: type[AnyTable], tree: Mapping[str, Any], key: str, found: Findings) -> AnyTable | None:
+    return found.table(model, tree.get(key, {}), (key,))
+
+
+def _server(tree: Mapping[str, Any], found: Findings) -> Server:
+    server = _section(Server, tree, "server", found) or Server()
+    if server.listen is not None and server.listen == server.public_listen:
+        found.refuse(
+            ("server", "public_listen"),
+            "is the same address as listen: operators see more than everybody may",
+        )
+    return server
+
+
+def _channels(tree: Mapping[str, Any], found: Findings, readable: Readable | None) -> dict[str, Channel]:
+    tables = tree.get("channel", {})
+    if not isinstance(tables, dict):
+        found.refuse(("channel",), "is not a table: write it as [channel.NAME]")
+        return {}
+    channels: dict[str, Channel] = {}
+    for name, table in tables.items():
+        path: KeyPath = ("channel", name)
+        channel = found.table(Channel, table, path, {"name": name})
+        if channel is None:
+            continue
+        channels[name] = channel
+        refusal = readable(channel.url.template) if readable and not channel.url.places else None
+        if refusal:
+            found.refuse((*path, "url"), refusal)
+    return channels
+
+
+def _maintenance(
+    tree: Mapping[str, Any], site: Site, watched: Watchlist, now: Instant, found: Findings
+) -> tuple[Maintenance, ...]:
+    tables = tree.get("maintenance", [])
+    if not isinstance(tables, list):
+        found.refuse(("maintenance",), "is not a list of tables: write it as [[maintenance]]")
+        return ()
+    planned = []
+    for place, table in enumerate(tables):
+        path: KeyPath = ("maintenance", place)
+        zoned = {"timezone": site.timezone} | table if isinstance(table, dict) else table
+        one = found.table(Maintenance, zoned, path)
+        if one is not None:
+            planned.append(one)
+            _doubt_maintenance(one, path, watched, now, found)
+    return tuple(planned)
+
+
+def _doubt_maintenance(
+    planned: Maintenance, path: KeyPath, watched: Watchlist, now: Instant, found: Findings
+) -> None:
+    ids = [endpoint.id for endpoint in watched.endpoints]
+    for place, pattern in enumerate(planned.endpoints):
+        if not any(map(expression((pattern,)).fullmatch, ids)):
+            found.doubt((*path, "endpoints", place), f"{quoted(pattern)} matches no endpoint")
+    start = planned.starts_once
+    if start is not None and start + span(planned.duration) <= now:
+        found.doubt(
+            (*path, "start"), f"lies in the past: it ended at {iso(Instant(start + span(planned.duration)))}"
+        )
+
+
+def _secrets(
+    watched: Watchlist, channels: Mapping[str, Channel], database: Database
+) -> dict[SecretText, KeyPath]:
+    """What holds a secret or names one, and where."""
+    places = dict(watched.secrets)
+    places |= {channel.url: ("channel", name, "url") for name, channel in channels.items()}
+    places |= {database.url: ("database", "url")}
+    return {text: path for text, path in places.items() if text.places or is_secret(path, text)}
+
+
+def _stand_in_file(secrets: Mapping[SecretText, KeyPath], path: Path, found: Findings) -> None:
+    """A secret that is not kept elsewhere is only as safe as the file."""
+    literal = [place for text, place in secrets.items() if not text.places]
+    if not literal:
+        return
+    mode = path.stat().st_mode
+    for place in literal:
+        if mode & stat.S_IROTH:
+            found.refuse(
+                place,
+                "a secret stands in this file, which everybody can read: write ${env:NAME}, ${file:PATH} or"
+                " ${cred:NAME} instead, or chmod o-r the file",
+            )
+        else:
+            found.doubt(
+                place,
+                "a secret stands in the file itself: ${env:NAME}, ${file:PATH} or ${cred:NAME} is safer",
+            )

@@ -1,0 +1,84 @@
+"""What no single value can be wrong about: limits that have to fit each other."""
+
+from collections.abc import Iterator, Mapping
+from datetime import timedelta
+from ipaddress import ip_address
+from urllib.parse import urlsplit
+
+from monitor.config.problem import KeyPath
+from monitor.config.settings import Degraded, EndpointSettings, ModelSettings
+from monitor.config.values import quoted, written
+from monitor.config.wording import suggestion
+
+SAMPLES = {
+    "ttft_p50": 5,
+    "ttft_p95": 21,
+    "total_p50": 5,
+    "total_p95": 21,
+    "output_speed_p50": 5,
+    "error_rate": 10,
+}
+"""How many probes a rule needs in its window before it says anything."""
+
+_FEWEST_TOKENS = 16
+
+Finding = tuple[KeyPath, str]
+"""Keys of the endpoint, and what is wrong with what stands there."""
+
+
+def shrunk(interval: timedelta) -> timedelta:
+    """What an inherited timeout shrinks to at an interval that is too short for it."""
+    return interval * 9 // 10
+
+
+def broken(endpoint: EndpointSettings, channels: Mapping[str, object]) -> Iterator[Finding]:
+    """What has to be refused although each value by itself is right."""
+    if endpoint.timeout >= endpoint.interval:
+        limit, interval = quoted(written(endpoint.timeout)), quoted(written(endpoint.interval))
+        most = quoted(written(shrunk(endpoint.interval)))
+        yield ("timeout",), f"{limit} is not shorter than the interval of {interval}: at most {most}"
+    if endpoint.degraded:
+        yield from _starved(endpoint.degraded, endpoint.interval)
+    yield from unknown_channels(endpoint.alert.channels or (), channels)
+
+
+def unknown_channels(names: tuple[str, ...], channels: Mapping[str, object]) -> Iterator[Finding]:
+    """Names under `alert.channels` that no channel has."""
+    for place, name in enumerate(names):
+        if name not in channels:
+            hint = suggestion(name, channels) or "there is no [channel.…] at all"
+            yield ("alert", "channels", place), f"there is no channel {quoted(name)}; {hint}"
+
+
+def _starved(rules: Degraded, interval: timedelta) -> Iterator[Finding]:
+    """Windows that can never hold as many probes as one of their rules needs."""
+    held = rules.over // interval
+    hungry = {
+        rule: need for rule, need in SAMPLES.items() if getattr(rules, rule) is not None and held < need
+    }
+    if hungry:
+        rule = max(hungry, key=lambda name: hungry[name])
+        key = "over" if "over" in rules.model_fields_set else rule
+        over, every = quoted(written(rules.over)), quoted(written(interval))
+        enough = quoted(written(interval * hungry[rule]))
+        text = f"{over} holds {held} probes at an interval of {every}, but {rule} needs {hungry[rule]}"
+        yield ("degraded", key), f"{text}: write over = {enough} or longer"
+
+
+def doubtful(endpoint: EndpointSettings) -> Iterator[Finding]:
+    """What is allowed, but is seldom meant."""
+    if not isinstance(endpoint, ModelSettings):
+        return
+    if endpoint.max_tokens < _FEWEST_TOKENS:
+        text = f"{endpoint.max_tokens} is little to measure a speed by, and some providers refuse it"
+        yield ("max_tokens",), f"{text}: {_FEWEST_TOKENS} or more is safe"
+    if endpoint.api_key and endpoint.base_url.startswith("http:") and not _is_here(endpoint.base_url):
+        yield ("base_url",), "the key travels unencrypted over http: use https unless the network is yours"
+
+
+def _is_here(url: str) -> bool:
+    host = urlsplit(url).hostname or ""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:  # a name, not an address
+        return host == "localhost" or host.endswith(".localhost")
