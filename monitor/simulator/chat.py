@@ -1,0 +1,361 @@
+"""OpenAI's chat completions as they look on the wire, faults included.
+
+Everything is decided from the profile and the request; nothing here knows a socket or a clock.
+"""
+
+import json
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import chain, count, cycle
+from typing import Any
+
+from monitor.simulator import prose
+from monitor.simulator.exchange import LAST_CHUNK, Ending, Frame, Reply, Request, chunked, head, whole
+from monitor.simulator.profile import Fault, Profile, Refusal, UsageStyle, error
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ask:
+    """What a request wants."""
+
+    model: str
+    prompt: str
+    """All text of its messages."""
+    budget: int | None
+    """The most tokens it allows; None: no limit."""
+    stream: bool
+    include_usage: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What will be generated, in tokens."""
+
+    input: int
+    reasoning: int
+    answer: int
+    finish: str
+
+    @property
+    def total(self) -> int:
+        return self.reasoning + self.answer
+
+
+def completion(profile: Profile, request: Request) -> tuple[Ask | None, Reply]:
+    """The reply to one request, and what it was understood to ask."""
+    refused = profile.refusal or _key_problem(profile, request)
+    if refused:
+        return None, refusal(profile, request, refused)
+    ask = understood(profile, request.body)
+    if isinstance(ask, Refusal):
+        return None, whole(request, ask)
+    plan = planned(profile, ask)
+    return ask, (_streamed if ask.stream else _at_once)(profile, request, ask, plan)
+
+
+def refusal(profile: Profile, request: Request, answer: Refusal) -> Reply:
+    """That refusal with the profile's `Retry-After`."""
+    if profile.retry_after_s is None:
+        return whole(request, answer)
+    wait = ("retry-after", f"{profile.retry_after_s:g}")
+    return whole(
+        request,
+        Refusal(
+            status=answer.status,
+            body=answer.body,
+            content_type=answer.content_type,
+            headers=(*answer.headers, wait),
+        ),
+    )
+
+
+def _key_problem(profile: Profile, request: Request) -> Refusal | None:
+    given = request.headers.get("authorization", "").removeprefix("Bearer ")
+    given = given or request.headers.get("api-key", "")
+    if not profile.key or given == profile.key:
+        return None
+    if not given:
+        return error(401, "You didn't provide an API key.", "invalid_request_error")
+    shown = f"{given[:3]}***{given[-2:]}"
+    return error(401, f"Incorrect API key provided: {shown}.", "invalid_request_error", "invalid_api_key")
+
+
+def understood(profile: Profile, body: bytes) -> Ask | Refusal:
+    """What the body asks for, or why it is turned away."""
+    try:
+        fields = json.loads(body)
+    except ValueError:
+        fields = None
+    if not isinstance(fields, dict):
+        return error(400, "We could not parse the JSON body of your request.", "invalid_request_error")
+    for name in profile.rejects:
+        if name in fields:
+            return _unwanted(profile.rejects_status, name, fields[name])
+    model, prompt = fields.get("model"), _text(fields.get("messages"))
+    if not isinstance(model, str):
+        return error(400, "you must provide a model parameter", "invalid_request_error")
+    if profile.models and model not in profile.models:
+        message = f"The model `{model}` does not exist or you do not have access to it."
+        return error(404, message, "invalid_request_error", "model_not_found")
+    if prompt is None:
+        return _missing("messages")
+    budget = fields.get("max_completion_tokens", fields.get("max_tokens"))
+    if budget is not None and (type(budget) is not int or budget < 1):
+        return error(
+            400,
+            "Expected an integer of at least 1.",
+            "invalid_request_error",
+            "integer_below_min_value",
+            "max_tokens",
+        )
+    options = fields.get("stream_options")
+    return Ask(
+        model=model,
+        prompt=prompt,
+        budget=budget,
+        stream=fields.get("stream") is True,
+        include_usage=isinstance(options, dict) and options.get("include_usage") is True,
+    )
+
+
+def _missing(name: str) -> Refusal:
+    return error(
+        400,
+        f"Missing required parameter: '{name}'.",
+        "invalid_request_error",
+        "missing_required_parameter",
+        name,
+    )
+
+
+def _unwanted(status: int, name: str, value: Any) -> Refusal:
+    if status == 422:  # pydantic's words, which Mistral and many self-built gateways pass on
+        extra = {
+            "type": "extra_forbidden",
+            "loc": ["body", name],
+            "msg": "Extra inputs are not permitted",
+            "input": value,
+        }
+        inner = {
+            "object": "error",
+            "message": {"detail": [extra]},
+            "type": "invalid_request_error",
+            "param": None,
+            "code": None,
+        }
+        return Refusal(status=422, body=json.dumps(inner))
+    hint = " Use 'max_completion_tokens' instead." if name == "max_tokens" else ""
+    message = f"Unsupported parameter: '{name}' is not supported with this model.{hint}"
+    return error(status, message, "invalid_request_error", "unsupported_parameter", name)
+
+
+def _text(messages: Any) -> str | None:
+    """The text of all messages; None if they are not messages."""
+    if not isinstance(messages, list) or not messages:
+        return None
+    found: list[str] = []
+    for message in messages:
+        content = message.get("content") if isinstance(message, dict) else None
+        parts = content if isinstance(content, list) else [{"text": content}]
+        texts = (part.get("text") for part in parts if isinstance(part, dict))
+        found += (text for text in texts if isinstance(text, str))
+    return "\n".join(found)
+
+
+def planned(profile: Profile, ask: Ask) -> Plan:
+    """How many tokens of what. Thinking comes first and may leave nothing for the answer."""
+    spoken = 0 if profile.fault is Fault.EMPTY else profile.answer_tokens
+    thought = 0 if profile.fault is Fault.EMPTY else profile.reasoning_tokens
+    finish = "stop"
+    if profile.fault is Fault.CONTENT_FILTER:
+        spoken, finish = min(spoken, profile.fault_after), "content_filter"
+    if ask.budget is not None and thought + spoken > ask.budget:
+        thought = min(thought, ask.budget)
+        spoken, finish = ask.budget - thought, "length"
+    prompt = 4 + len(ask.prompt) // 4
+    return Plan(input=prompt, reasoning=thought, answer=spoken, finish=finish)
+
+
+def noise(seed: int, number: int) -> float:
+    """The same figure between -1 and 1 for the same arguments, and no pattern among others."""
+    return zlib.crc32(b"%d/%d" % (number, seed)) / 0x80000000 - 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Pace:
+    """When the chunk that ends with a certain token leaves."""
+
+    first_s: float
+    token_s: float
+    jitter: float
+    seed: int
+
+    @staticmethod
+    def of(profile: Profile, seed: int) -> "_Pace":
+        first = profile.ttft_ms / 1000 * (1 + profile.jitter * noise(seed, 0))
+        speed = profile.tokens_per_s * (1 + profile.jitter / 2 * noise(seed, 1))
+        return _Pace(first, 1 / speed, profile.jitter, seed)
+
+    def due(self, start: int, stop: int, first: int) -> float:
+        """Seconds after the request for tokens `start` to `stop`, if the first chunk held `first`."""
+        steady = self.first_s + (stop - first) * self.token_s
+        if not self.jitter or not start:
+            return steady
+        return steady + self.jitter * noise(self.seed, 1 + stop) * (stop - start) * self.token_s
+
+
+@dataclass(frozen=True, slots=True)
+class _Envelope:
+    """What is the same in every chunk of a stream."""
+
+    before: str
+    after: str
+
+    @staticmethod
+    def of(request: Request, model: str, ask: Ask) -> "_Envelope":
+        before = (
+            f'data: {{"id":"chatcmpl-{request.id}","object":"chat.completion.chunk",'
+            f'"created":{request.unix},"model":{json.dumps(model)},"system_fingerprint":"fp_simulated",'
+            '"choices":['
+        )
+        return _Envelope(before, '],"usage":null}\n\n' if ask.include_usage else "]}\n\n")
+
+    def delta(self, delta: str, finish: str = "null") -> bytes:
+        choice = f'{{"index":0,"delta":{{{delta}}},"logprobs":null,"finish_reason":{finish}}}'
+        return f"{self.before}{choice}{self.after}".encode()
+
+    def usage(self, usage: str, choice: str = "") -> bytes:
+        return f'{self.before}{choice}],"usage":{usage}}}\n\n'.encode()
+
+
+def _usage(plan: Plan) -> str:
+    return json.dumps(
+        {
+            "prompt_tokens": plan.input,
+            "completion_tokens": plan.total,
+            "total_tokens": plan.input + plan.total,
+            "prompt_tokens_details": {"cached_tokens": 0},
+            "completion_tokens_details": {"reasoning_tokens": plan.reasoning},
+        },
+        separators=(",", ":"),
+    )
+
+
+def _streamed(profile: Profile, request: Request, ask: Ask, plan: Plan) -> Reply:
+    envelope = _Envelope.of(request, profile.served_model or ask.model, ask)
+    starts = min(profile.headers_ms, profile.ttft_ms) / 1000
+    headers = [
+        ("content-type", "text/event-stream; charset=utf-8"),
+        ("cache-control", "no-cache"),
+        ("transfer-encoding", "chunked"),
+        ("openai-processing-ms", f"{starts * 1000:.0f}"),
+    ]
+    opening = Frame(starts, head(request, 200, headers))
+    role = Frame(starts, envelope.delta('"role":"assistant","content":"","refusal":null'))
+    body, ending = _body(
+        profile, role, _tokens(profile, request, plan, envelope), _closing(profile, ask, plan, envelope)
+    )
+    closing = [LAST_CHUNK] if ending is Ending.COMPLETE else []
+    return Reply(200, chain([opening], chunked(body), closing), ending)
+
+
+def _tokens(profile: Profile, request: Request, plan: Plan, envelope: _Envelope) -> Iterator[Frame]:
+    pace = _Pace.of(profile, request.seed)
+    sizes = cycle(profile.chunk_tokens)
+    first = min(profile.chunk_tokens[0], plan.reasoning or plan.answer)
+    shift = request.seed % 997  # another passage each time, so that no two answers are alike
+    start, due = 0, 0.0
+    while start < plan.total:
+        thinking = start < plan.reasoning
+        stop = min(start + next(sizes), plan.reasoning if thinking else plan.total)
+        due = max(due, pace.due(start, stop, first))
+        if not thinking:
+            text = _answer(profile, plan, start, stop, shift)
+            yield Frame(due, envelope.delta(f'"content":"{text}"'), stop - start)
+        elif profile.reasoning_field:
+            text = prose.tokens(shift + start, shift + stop)
+            yield Frame(due, envelope.delta(f'"{profile.reasoning_field}":"{text}"'), stop - start)
+        start = stop
+
+
+def _answer(profile: Profile, plan: Plan, start: int, stop: int, shift: int) -> str:
+    """Tokens of the answer, escaped: the opening word is the first of them, prose the rest."""
+    if start > plan.reasoning:
+        return prose.tokens(shift + start, shift + stop)
+    return prose.escaped(profile.opening + ".") + prose.tokens(shift + start + 1, shift + stop)
+
+
+def _closing(profile: Profile, ask: Ask, plan: Plan, envelope: _Envelope) -> Iterator[Frame]:
+    finish = f'"{plan.finish}"'
+    if profile.usage is UsageStyle.ALWAYS:
+        choice = f'{{"index":0,"delta":{{"content":""}},"finish_reason":{finish}}}'
+        yield Frame(0.0, envelope.usage(_usage(plan), choice))
+    else:
+        yield Frame(0.0, envelope.delta("", finish))
+        if profile.usage is UsageStyle.ASKED and ask.include_usage:
+            yield Frame(0.0, envelope.usage(_usage(plan)))
+    yield Frame(0.0, b"data: [DONE]\n\n")
+
+
+def _body(
+    profile: Profile, role: Frame, tokens: Iterator[Frame], closing: Iterator[Frame]
+) -> tuple[Iterator[Frame], Ending]:
+    """The events of the stream with the fault of the profile in their midst, and how they end."""
+    some = chain([role], _until(tokens, profile.fault_after))
+    match profile.fault:
+        case Fault.STALLED:
+            return some, Ending.HANG
+        case Fault.RESET_MIDWAY:
+            return some, Ending.RESET
+        case Fault.CUT_OFF:
+            return some, Ending.CLOSE
+        case Fault.TRUNCATED:
+            return some, Ending.COMPLETE
+        case Fault.STREAM_ERROR:
+            event = Frame(0.0, f"data: {profile.error_event}\n\n".encode())
+            return chain(some, [event]), Ending.COMPLETE
+        case Fault.MALFORMED:
+            return chain(some, [Frame(0.0, b'data: {"id":"chatcmpl-\n\n')], tokens, closing), Ending.COMPLETE
+        case Fault.KEEP_ALIVES:
+            every = profile.drip_ms / 1000
+            return (Frame(n * every, b": keep-alive\n\n") for n in count(1)), Ending.HANG
+        case Fault.BURST:
+            return _gathered(chain([role], tokens, closing)), Ending.COMPLETE
+        case _:
+            return chain([role], tokens, closing), Ending.COMPLETE
+
+
+def _until(tokens: Iterator[Frame], most: int) -> Iterator[Frame]:
+    """Frames until `most` tokens are out; what is left stays in `tokens`."""
+    sent = 0
+    while sent < most and (frame := next(tokens, None)):
+        sent += frame.tokens
+        yield frame
+
+
+def _gathered(frames: Iterator[Frame]) -> Iterator[Frame]:
+    every = list(frames)
+    yield Frame(
+        max(frame.at for frame in every),
+        b"".join(frame.data for frame in every),
+        sum(frame.tokens for frame in every),
+    )
+
+
+def _at_once(profile: Profile, request: Request, ask: Ask, plan: Plan) -> Reply:
+    """The reply to a request that did not ask for a stream."""
+    shift = request.seed % 997
+    text = _answer(profile, plan, plan.reasoning, plan.total, shift) if plan.answer else ""
+    thought = ""
+    if plan.reasoning and profile.reasoning_field:
+        thought = f'"{profile.reasoning_field}":"{prose.tokens(shift, shift + plan.reasoning)}",'
+    message = f'{{"role":"assistant",{thought}"content":"{text}","refusal":null}}'
+    body = (
+        f'{{"id":"chatcmpl-{request.id}","object":"chat.completion","created":{request.unix},'
+        f'"model":{json.dumps(profile.served_model or ask.model)},"system_fingerprint":"fp_simulated",'
+        f'"choices":[{{"index":0,"message":{message},"logprobs":null,"finish_reason":"{plan.finish}"}}],'
+        f'"usage":{_usage(plan)}}}'
+    )
+    pace = _Pace.of(profile, request.seed)
+    return whole(request, Refusal(status=200, body=body), pace.due(0, plan.total, 0))
