@@ -16,9 +16,11 @@ from itertools import pairwise
 from operator import attrgetter
 from typing import TYPE_CHECKING, NamedTuple
 
+from monitor.core import slots
 from monitor.core.histogram import Histogram
 from monitor.core.instant import DAY, HOUR, MINUTE, SECOND, Instant, Span, as_datetime, instant
 from monitor.core.outcome import Blame
+from monitor.core.slots import Segment
 
 if TYPE_CHECKING:  # belief judges its rules by `percentile`, so it cannot be imported from here
     from monitor.core.belief import State
@@ -58,21 +60,6 @@ class Stretch(NamedTuple):
     end: Instant | None
 
 
-class Schedule(NamedTuple):
-    """A schedule that was in force from `start` up to `end`: its slots are phase + k × interval."""
-
-    interval: Span
-    phase: int
-    start: Instant
-    end: Instant | None
-    deadline: Span
-    """How long after its slot a result must be there."""
-
-    def slots(self, start: int, end: int) -> range:
-        """The slots of this grid from `start` up to `end`, in force or not."""
-        return range(start + (self.phase - start) % self.interval, end, self.interval)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
     """What is stored of one endpoint."""
@@ -84,8 +71,8 @@ class Record:
     quiet: Sequence[Stretch] = ()
     """Maintenance and pauses, in any order; they may overlap."""
     incidents: Sequence[Stretch] = ()
-    schedules: Sequence[Schedule] = ()
-    """Oldest first, from the endpoint's first one on."""
+    schedule: Sequence[Segment] = ()
+    """All that ever was in force, from the endpoint's first slot on."""
 
 
 # Shares
@@ -354,37 +341,18 @@ def incidents_in(incidents: Iterable[Stretch], start: Instant, end: Instant) -> 
 # Slots
 
 
-def first_slot(schedules: Iterable[Schedule]) -> Instant | None:
+def first_slot(schedule: Iterable[Segment]) -> Instant | None:
     """The first slot that an endpoint ever had; None if there was none yet."""
-    firsts: list[int] = []
-    for schedule in schedules:
-        soon = schedule.start + schedule.interval
-        firsts += schedule.slots(schedule.start, soon if schedule.end is None else min(soon, schedule.end))
-    return Instant(min(firsts)) if firsts else None
+    firsts = [(segment.grid.next(Instant(segment.starts - 1)), segment.ends) for segment in schedule]
+    return min((slot for slot, ends in firsts if ends is None or slot < ends), default=None)
 
 
-def missed(record: Record, start: Instant, end: Instant, now: Instant) -> int:
-    """Slots from `start` up to `end` that have no result although its deadline has passed.
-
-    Slots under maintenance or pause are not missed. They are told from the schedule and not
-    from the stored gaps, so the figure also holds while the daemon is dead.
-    """
-    looks: Counter[int] = Counter(
-        [result.slot for result in record.results if start <= result.slot < end and result.scheduled]
-    )
-    count = 0
-    for schedule in record.schedules:
-        low = max(start, schedule.start)
-        high = min(end, now - schedule.deadline + 1, end if schedule.end is None else schedule.end)
-        for begin, stop in _outside(record.quiet, low, high):
-            for slot in schedule.slots(begin, stop):
-                # A slot repeats after a clock step; then it calls for two results.
-                left = looks.get(slot, 0)
-                if left:
-                    looks[slot] = left - 1
-                else:
-                    count += 1
-    return count
+def _due(record: Record, counts: Counts, start: Instant, now: Instant) -> int:
+    """The slots from `start` on that have a result, or should have one by now."""
+    longest = max((segment.timeout for segment in record.schedule), default=0)
+    settled = [result.slot for result in record.results if result.slot >= now - longest and result.scheduled]
+    # A probe that ends just after its maintenance is counted, though its slot is not due.
+    return max(counts.total, slots.due(record.schedule, record.quiet, start, now, settled))
 
 
 # Windows
@@ -452,8 +420,8 @@ def window(which: Window, record: Record, now: Instant, raw_kept: Span) -> Windo
     start = which.start(now, raw_kept)
     results = counted(record.results, start, now)
     counts = Counts.of(result.blame for result in results)
-    due = counts.total + missed(record, start, now, now)
-    since = first_slot(record.schedules)
+    due = _due(record, counts, start, now)
+    since = first_slot(record.schedule)
     time = time_in_states(record.turns, record.quiet, since=since, start=start, end=now, now=now)
     incidents = incidents_in(record.incidents, start, now)
     return WindowFigures(
@@ -509,7 +477,7 @@ def bars(record: Record, days: int, timezone: tzinfo, now: Instant) -> list[Bar]
     by_day: list[list[Blame | None]] = [[] for _ in range(days)]
     for result in counted(record.results, edges[0], edges[-1]):
         by_day[bisect_right(edges, result.slot) - 1].append(result.blame)
-    since = first_slot(record.schedules)
+    since = first_slot(record.schedule)
     states = {turn.state.value: turn.state for turn in record.turns}
     out = []
     for day, (start, end), blames in zip(dates, pairwise(edges), by_day, strict=False):

@@ -13,6 +13,7 @@ from monitor.core.belief import State
 from monitor.core.histogram import Histogram
 from monitor.core.instant import DAY, HOUR, MINUTE, SECOND, Instant, Span, from_iso
 from monitor.core.outcome import Blame
+from monitor.core.slots import Grid, Segment
 from monitor.core.uptime import (
     EMPTY,
     PUBLISHED,
@@ -23,7 +24,6 @@ from monitor.core.uptime import (
     Metric,
     Record,
     Result,
-    Schedule,
     StateTime,
     Stretch,
     Turn,
@@ -38,7 +38,6 @@ from monitor.core.uptime import (
     first_slot,
     floor_percent,
     incidents_in,
-    missed,
     percentile,
     series,
     strict_uptime,
@@ -68,18 +67,19 @@ quiets = st.lists(stretches(), max_size=3)
 
 
 @st.composite
-def schedules_(draw: st.DrawFn) -> list[Schedule]:
+def schedules_(draw: st.DrawFn) -> list[Segment]:
     """Schedules one after another; a later one may begin earlier, as after a clock step."""
     found = []
     for _ in range(draw(st.integers(0, 3))):
         start = draw(moments)
+        interval = draw(st.integers(1, 7))
         found.append(
-            Schedule(
-                interval=Span(draw(st.integers(1, 7))),
-                phase=draw(st.integers(0, 10)),
-                start=start,
-                end=draw(st.none() | st.integers(start, 45).map(Instant)),
-                deadline=Span(draw(st.integers(0, 5))),
+            Segment(
+                endpoint="openai/nano",
+                grid=Grid(Span(interval), Span(draw(st.integers(0, interval - 1)))),
+                timeout=Span(draw(st.integers(0, 5))),
+                starts=start,
+                ends=draw(st.none() | st.integers(start, 45).map(Instant)),
             )
         )
     return found
@@ -107,8 +107,9 @@ def every_minute(count: int, blame: Blame | None = None) -> list[Result]:
     return [Result(Instant(NOW - back * MINUTE), blame, ttft_ms=600.0) for back in range(count, 0, -1)]
 
 
-def minutely(start: Instant) -> Schedule:
-    return Schedule(Span(MINUTE), 0, start, None, Span(30 * SECOND))
+def minutely(starts: Instant, ends: Instant | None = None) -> Segment:
+    grid = Grid(Span(MINUTE), Span(0))
+    return Segment(endpoint="openai/nano", grid=grid, timeout=Span(30 * SECOND), starts=starts, ends=ends)
 
 
 def with_figure(look: Result, name: str, value: float | None) -> Result:
@@ -291,74 +292,43 @@ def test_an_outage_that_was_noticed_late_counts_from_its_first_failure() -> None
 # Slots
 
 
-@given(schedules_(), results_, quiets, st.tuples(moments, moments, moments))
-def test_due_slots_are_those_with_a_result_or_past_their_deadline(
-    schedules: list[Schedule],
-    results: list[Result],
-    quiet: list[Stretch],
-    edges: tuple[Instant, Instant, Instant],
+@given(schedules_(), results_, quiets, moments)
+def test_every_counted_result_is_due_so_coverage_stays_within_100(
+    schedule: list[Segment], results: list[Result], quiet: list[Stretch], now: Instant
 ) -> None:
-    start, end, now = edges
-    due: list[int] = []
-    for schedule in schedules:
-        for slot in range(start, end):
-            on_grid = (slot - schedule.phase) % schedule.interval == 0
-            in_force = schedule.start <= slot and (schedule.end is None or slot < schedule.end)
-            hushed = any(s.start <= slot and (s.end is None or slot < s.end) for s in quiet)
-            if on_grid and in_force and not hushed and slot + schedule.deadline <= now:
-                due.append(slot)
-    looks: list[int] = [result.slot for result in results if result.scheduled]
-    expected = sum(max(0, due.count(slot) - looks.count(slot)) for slot in set(due))
-    record = Record(results=results, quiet=quiet, schedules=schedules)
-    assert missed(record, start, end, now) == expected
+    record = Record(results=results, quiet=quiet, schedule=schedule)
+    found = window(Window.H1, record, now, KEPT)
+    assert found.due >= found.counts.total
+    assert found.coverage is None or 0 <= found.coverage <= 100
 
 
-@given(schedules_(), results_, quiets, st.lists(moments, min_size=3, max_size=3), moments)
-def test_due_and_counts_of_adjacent_windows_add_up_and_coverage_stays_within_100(
-    schedules: list[Schedule],
-    results: list[Result],
-    quiet: list[Stretch],
-    edges: list[Instant],
-    now: Instant,
-) -> None:
+@given(results_, st.lists(moments, min_size=3, max_size=3))
+def test_the_counts_of_adjacent_windows_add_up(results: list[Result], edges: list[Instant]) -> None:
     first, middle, last = sorted(edges)
-    record = Record(results=results, quiet=quiet, schedules=schedules)
 
-    def between(start: Instant, end: Instant) -> tuple[Counts, int]:
-        return Counts.of(r.blame for r in counted(results, start, end)), missed(record, start, end, now)
+    def between(start: Instant, end: Instant) -> Counts:
+        return Counts.of(look.blame for look in counted(results, start, end))
 
-    (left, lost), (right, missing), (both, gone) = (
-        between(first, middle),
-        between(middle, last),
-        between(first, last),
-    )
-    assert both == left + right
-    assert gone == lost + missing
-    covered = coverage(both, both.total + gone)
-    assert covered is None or 0 <= covered <= 100
+    assert between(first, last) == between(first, middle) + between(middle, last)
 
 
 def test_slots_missed_while_the_daemon_was_dead_are_due_and_uncovered() -> None:
-    record = Record(results=every_minute(60)[:45], schedules=[minutely(Instant(NOW - DAY))])
+    record = Record(results=every_minute(60)[:45], schedule=[minutely(Instant(NOW - DAY))])
     figures_ = window(Window.H1, record, NOW, KEPT)
     assert (figures_.due, figures_.uptime, figures_.coverage) == (60, 100.0, 75.0)
 
 
-def test_a_slot_whose_deadline_is_yet_to_come_is_not_due() -> None:
-    schedule = minutely(Instant(NOW - DAY))
-    record = Record(schedules=[schedule])
+def test_a_slot_is_due_once_it_has_a_result_or_its_deadline_has_passed() -> None:
+    schedule = [minutely(Instant(NOW - DAY))]
     last = Instant(NOW - MINUTE)
-    assert missed(record, last, NOW, Instant(last + schedule.deadline - 1)) == 0
-    assert missed(record, last, NOW, Instant(last + schedule.deadline)) == 1
 
+    def due(now: int, *looks: Result) -> int:
+        return window(Window.M5, Record(results=looks, schedule=schedule), Instant(now), KEPT).due
 
-def test_a_slot_that_repeats_after_a_clock_step_calls_for_two_results() -> None:
-    before = minutely(Instant(NOW - HOUR))._replace(end=Instant(NOW - 30 * MINUTE))
-    after = minutely(Instant(NOW - 40 * MINUTE))
-    once = Record(results=every_minute(60), schedules=[before, after])
-    twice = Record(results=every_minute(60) + every_minute(40)[:10], schedules=[before, after])
-    assert missed(once, Instant(NOW - HOUR), NOW, NOW) == 10
-    assert missed(twice, Instant(NOW - HOUR), NOW, NOW) == 0
+    deadline = last + 30 * SECOND
+    assert due(deadline) - due(deadline - 1) == 1
+    assert due(deadline - 1, Result(last, None)) == due(deadline - 1) + 1
+    assert due(deadline - 1, Result(last, None, scheduled=False)) == due(deadline - 1)
 
 
 def test_a_result_under_maintenance_counts_nowhere_and_its_slot_is_not_due() -> None:
@@ -367,7 +337,7 @@ def test_a_result_under_maintenance_counts_nowhere_and_its_slot_is_not_due() -> 
         look._replace(quiet=True, blame=Blame.PROVIDER) if quiet.start <= look.slot < at("21:20:00") else look
         for look in every_minute(60)
     ]
-    record = Record(results=results, quiet=[quiet], schedules=[minutely(Instant(NOW - DAY))])
+    record = Record(results=results, quiet=[quiet], schedule=[minutely(Instant(NOW - DAY))])
     figures_ = window(Window.H1, record, NOW, KEPT)
     assert (figures_.due, figures_.counts, figures_.coverage) == (50, Counts(ok=50), 100.0)
     assert figures_.ttft_ms.n == 50
@@ -377,8 +347,8 @@ def test_an_endpoint_is_due_from_its_first_slot_on() -> None:
     born = Instant(at("21:29:30"))
     assert first_slot([minutely(born)]) == at("21:30:00")
     assert first_slot([]) is None
-    assert first_slot([minutely(born)._replace(end=Instant(born + SECOND))]) is None
-    figures_ = window(Window.D90, Record(schedules=[minutely(born)]), NOW, KEPT)
+    assert first_slot([minutely(born, Instant(born + SECOND))]) is None
+    figures_ = window(Window.D90, Record(schedule=[minutely(born)]), NOW, KEPT)
     assert (figures_.due, figures_.coverage, figures_.unknown_s) == (30, 0.0, 1800.0)
 
 
@@ -467,9 +437,9 @@ def test_the_window_is_half_open() -> None:
 def test_confirmations_count_nowhere() -> None:
     looks = every_minute(60)
     extra = Result(Instant(NOW - 90 * SECOND), Blame.PROVIDER, scheduled=False)
-    schedules = [minutely(Instant(NOW - DAY))]
-    with_it = window(Window.H1, Record(results=[*looks, extra], schedules=schedules), NOW, KEPT)
-    assert with_it == window(Window.H1, Record(results=looks, schedules=schedules), NOW, KEPT)
+    schedule = [minutely(Instant(NOW - DAY))]
+    with_it = window(Window.H1, Record(results=[*looks, extra], schedule=schedule), NOW, KEPT)
+    assert with_it == window(Window.H1, Record(results=looks, schedule=schedule), NOW, KEPT)
 
 
 def test_an_outage_seen_from_every_side() -> None:
@@ -487,7 +457,7 @@ def test_an_outage_seen_from_every_side() -> None:
             Turn(at("21:40:00"), State.UP),
         ],
         incidents=[Stretch(at("21:30:00"), at("21:40:00"))],
-        schedules=[minutely(Instant(NOW - DAY))],
+        schedule=[minutely(Instant(NOW - DAY))],
     )
     hour, day, week = (window(which, record, NOW, KEPT) for which in (Window.H1, Window.H24, Window.D7))
     assert (hour.uptime, day.uptime, week.uptime) == (83.33, 99.3, 99.3)
