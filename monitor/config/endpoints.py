@@ -20,9 +20,9 @@ Settings = type[EndpointSettings]
 
 _NOT_YET = ("openai-responses", "azure-openai", "anthropic", "gemini", "tcp", "tls", "dns", "push")
 """Protocols of the contract that are not built yet."""
-_GIVEN = frozenset({"id", "provider", "provider_name"})
+GIVEN = frozenset({"id", "provider", "provider_name"})
 """Fields of an endpoint that come from its place in the file and not from a key."""
-_NOT_FOR_ALL = frozenset({"name", "slug", "budget"})
+NOT_FOR_ALL = frozenset({"name", "slug", "budget"})
 """What an endpoint says for itself and never inherits."""
 _OF_PROVIDER = frozenset({"name", "concurrency", "budget", "endpoints"})
 """What a provider says for itself."""
@@ -39,7 +39,7 @@ _BELONGS = {
 
 @cache
 def _shape(settings: Settings) -> Shape:
-    return shape_of(settings).without(_GIVEN)
+    return shape_of(settings).without(GIVEN)
 
 
 class Watchlist:
@@ -95,7 +95,7 @@ class Watchlist:
     def level(self, path: KeyPath, tree: Tree, settings: Iterable[Settings], own: Collection[str]) -> Level:
         """What endpoints can inherit from that table; all else in it is refused, but its `own` keys."""
         self.not_yet(path, tree)
-        shapes = [_shape(each).without(_NOT_FOR_ALL) for each in settings]
+        shapes = [_shape(each).without(NOT_FOR_ALL) for each in settings]
         rest = {key: value for key, value in tree.items() if key not in own and key not in ("also", "proxy")}
         for keys, names in _unknown(rest, shapes):
             belongs = _BELONGS.get(str(keys[-1])) if len(keys) == 1 else None
@@ -210,7 +210,7 @@ class _Group:
     def _read_endpoint(self, settings: Settings, base: Tree, levels: tuple[Level, ...]) -> None:
         found, shape = self._watch.found, _shape(settings)
         own = {key: value for key, value in levels[0].tree.items() if key not in ("also", "proxy")}
-        for key in _GIVEN & own.keys():
+        for key in GIVEN & own.keys():
             found.refuse((*levels[0].path, key), unknown_key(key, shape.keys or ()))
         flat = merged(base, own, shape)
         self._name_it(flat, settings, levels)
@@ -228,7 +228,7 @@ class _Group:
         self._watch.add(endpoint, levels)
 
     def _origin(self, levels: tuple[Level, ...], keys: KeyPath) -> KeyPath:
-        return self.path if keys and keys[0] in _GIVEN else origin(levels, keys)
+        return self.path if keys and keys[0] in GIVEN else origin(levels, keys)
 
     def _name_it(self, flat: dict[str, Any], settings: Settings, levels: tuple[Level, ...]) -> None:
         """Put in what comes from its place in the file, and from its model or name."""

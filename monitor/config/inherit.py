@@ -64,23 +64,23 @@ def shape_of(settings: type[BaseModel]) -> Shape:
 
 
 def _shape(annotation: Any) -> Shape:
-    kinds = list(_kinds(annotation))
+    kinds = list(kinds_of(annotation))
     optional = type(None) in kinds
     for kind in kinds:
         if isinstance(kind, type) and issubclass(kind, BaseModel):
             return Shape(optional=optional, table=True, keys=shape_of(kind).keys)
         if typing.get_origin(kind) is dict:
             value = typing.get_args(kind)[1]
-            return Shape(optional=optional, table=True, verbatim=Any in _kinds(value))
+            return Shape(optional=optional, table=True, verbatim=Any in kinds_of(value))
     return Shape(optional=optional, switch=bool in kinds)
 
 
-def _kinds(annotation: Any) -> list[Any]:
+def kinds_of(annotation: Any) -> list[Any]:
     """What an annotation stands for, without `Annotated` and unions around it."""
     if typing.get_origin(annotation) is typing.Annotated:
-        return _kinds(typing.get_args(annotation)[0])
+        return kinds_of(typing.get_args(annotation)[0])
     if typing.get_origin(annotation) in (Union, types.UnionType):
-        return [kind for part in typing.get_args(annotation) for kind in _kinds(part)]
+        return [kind for part in typing.get_args(annotation) for kind in kinds_of(part)]
     return [annotation]
 
 

@@ -1,19 +1,29 @@
 """Secrets: templates in the file, values in memory, neither in any message."""
 
 import re
-from collections.abc import Iterator
-from typing import Any
+import stat
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
-from monitor.config.problem import KeyPath
+from monitor.config.problem import ConfigError, KeyPath, Problem
+from monitor.config.source import Source, read
+
+if TYPE_CHECKING:
+    from monitor.config.settings import Config
 
 _PLACE = re.compile(r"\$\{(env|file|cred):([^{}]+)\}")
 _NAMES = {"env": re.compile(r"[A-Za-z_][A-Za-z0-9_]*"), "cred": re.compile(r"[A-Za-z0-9._-]{1,255}")}
 
 _NAMED_SECRET = re.compile(r"auth|cookie|key|token|secret|password", re.IGNORECASE)
 _PASSWORD = re.compile(r"://[^/@]*:([^/@]+)@")
+_PASSWORD_BEGINS = re.compile(r"://[^/@]*:\Z")
+_LARGEST = 64 * 1024
+_TOLD = {"env": "the environment variable", "cred": "the credential", "file": "the secret file"}
 
 
 class SecretText:
@@ -94,3 +104,157 @@ def is_secret(place: KeyPath, text: SecretText) -> bool:
     if "headers" in place:
         return _NAMED_SECRET.search(str(place[-1])) is not None
     return place[-1] != "url" or _PASSWORD.search(text.template) is not None
+
+
+class Secrets:
+    """The values, in memory only."""
+
+    def __init__(self, filled: Mapping[SecretText, str], values: Iterable[str]) -> None:
+        self._filled = dict(filled)
+        self.values = frozenset(value for value in values if value)
+        """Every value that must not be seen, for whoever redacts texts."""
+
+    def of(self, text: SecretText) -> str:
+        """The text with its secrets in place. Raises KeyError for one that was not resolved."""
+        return self._filled[text] if text.places else text.template
+
+    def __repr__(self) -> str:
+        return f"Secrets({len(self.values)} values)"
+
+
+class _Refused(Exception):
+    """Why a secret cannot be had; never with its value."""
+
+
+def resolve(
+    config: "Config",
+    environ: Mapping[str, str],
+    cred_dir: Path | None,
+    needed: Iterable[SecretText] | None = None,
+) -> Secrets:
+    """The values of `needed`, or of all that enabled endpoints, channels and the database name.
+
+    `cred_dir` is the folder of systemd's credentials, None where there is none; a relative
+    `${file:}` is relative to the config. Raises ConfigError with every secret that cannot be had.
+    """
+    places = _Places(environ, cred_dir, config.path.absolute().parent)
+    filled: dict[SecretText, str] = {}
+    values: set[str] = set()
+    refused: list[tuple[KeyPath, str]] = []
+    for text in dict.fromkeys(_needed(config) if needed is None else needed):
+        place = config.secrets.get(text, ())
+        try:
+            filled[text] = places.fill(text, place, values)
+        except _Refused as why:
+            refused.append((place, str(why)))
+    if refused:
+        raise ConfigError(_problems_of(config.path, refused))
+    return Secrets(filled, values)
+
+
+def _needed(config: "Config") -> Iterator[SecretText]:
+    yield config.database.url
+    yield from (channel.url for channel in config.channels.values())
+    for endpoint in config.endpoints:
+        if endpoint.enabled:
+            yield from endpoint.secrets().values()
+
+
+def _problems_of(path: Path, refused: list[tuple[KeyPath, str]]) -> Iterator[Problem]:
+    try:
+        source = read(path)
+    except ConfigError:  # it was there a moment ago; the secrets are what is to be told
+        source = Source(str(path), "", {})
+    yield from (source.problem(place, text) for place, text in refused)
+
+
+class _Places:
+    """Where secrets are kept outside of the file."""
+
+    def __init__(self, environ: Mapping[str, str], cred_dir: Path | None, folder: Path) -> None:
+        self._environ = environ
+        self._cred_dir = cred_dir
+        self._folder = folder
+
+    def fill(self, text: SecretText, place: KeyPath, values: set[str]) -> str:
+        """The text with its values, which are put into `values` as well. Raises _Refused."""
+        if not text.places:
+            values |= _within(text) if place and is_secret(place, text) else set()
+            return text.template
+        out, end = "", 0
+        for match in _PLACE.finditer(text.template):
+            value = self._value(match[1], match[2], in_header="url" not in place)
+            values.add(value)
+            before = text.template[end : match.start()]
+            if _PASSWORD_BEGINS.search(out + before) and text.template[match.end() :].startswith("@"):
+                value = quote(value, safe="")  # a password with an @ in it would end too early
+                values.add(value)
+            out, end = out + before + value, match.end()
+        return out + text.template[end:]
+
+    def _value(self, source: str, name: str, *, in_header: bool) -> str:
+        """The value, fit for where it goes. Raises _Refused."""
+        told = f"{_TOLD[source]} {name}"
+        if source == "env":
+            value = self._variable(name, told)
+        elif source == "cred":
+            value = self._credential(name, told)
+        else:
+            value = _private(self._folder / name, told)
+        _fit(value, told, in_header=in_header)
+        return value
+
+    def _variable(self, name: str, told: str) -> str:
+        if name not in self._environ:
+            raise _Refused(f"{told} is not set")
+        return self._environ[name]
+
+    def _credential(self, name: str, told: str) -> str:
+        if self._cred_dir is None:
+            raise _Refused(f"{told} needs systemd, which gives it with LoadCredential={name}:PATH")
+        return _content(self._cred_dir / name, told)
+
+
+def _private(path: Path, told: str) -> str:
+    """The content of a file that not everybody can read. Raises _Refused."""
+    content = _content(path, told)
+    if path.stat().st_mode & stat.S_IROTH:
+        raise _Refused(f"{told} can be read by everybody: chmod o-r {path}")
+    return content
+
+
+def _content(path: Path, told: str) -> str:
+    """The text of a file without the line break at its end. Raises _Refused."""
+    try:
+        if not path.is_file():
+            raise _Refused(f"{told} is not there" if not path.exists() else f"{told} is no file")
+        data = path.read_bytes()
+    except OSError as refused:
+        raise _Refused(f"{told} cannot be read: {refused.strerror}") from None
+    if len(data) > _LARGEST:
+        raise _Refused(f"{told} is too large: at most {_LARGEST} bytes")
+    try:
+        text = data.decode()
+    except UnicodeDecodeError:
+        raise _Refused(f"{told} is not UTF-8") from None
+    return text.removesuffix("\n").removesuffix("\r")
+
+
+def _fit(value: str, told: str, *, in_header: bool) -> None:
+    """Raises _Refused for what would break a header or a URL."""
+    if not value:
+        raise _Refused(f"{told} is empty")
+    if value != value.strip():
+        raise _Refused(f"{told} begins or ends with a space or line break: remove it")
+    if "\n" in value or "\r" in value:
+        raise _Refused(f"{told} has a line break in the middle: a key is one line")
+    if any(ord(character) < 32 or 127 <= ord(character) < 160 for character in value):
+        raise _Refused(f"{told} contains a control character")
+    if in_header and any(ord(character) > 255 for character in value):
+        raise _Refused(f"{told} contains a character that no header can carry (outside Latin-1)")
+
+
+def _within(text: SecretText) -> set[str]:
+    """What is secret in a text that stands in the file itself."""
+    password = _PASSWORD.search(text.template)
+    return {password[1], text.template} if password else {text.template}

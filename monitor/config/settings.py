@@ -119,7 +119,7 @@ class Budget(Table):
     """What probing may cost."""
 
     daily_usd: Usd
-    """Per day of the site's time zone."""
+    """Per day, which begins at 00:00 UTC."""
 
 
 def _header_name(name: str) -> str:
@@ -163,8 +163,8 @@ class EndpointSettings(Table):
     public: bool = True
     enabled: bool = True
     ip: IpFamily = "auto"
-    ca_file: Text | None = None
-    """Path of a private CA beside the system's; absolute."""
+    ca_file: Annotated[str, Field(max_length=4096)] | None = None
+    """A private CA beside the system's; relative to the config in the file, absolute here."""
     headers: Headers = Field(default_factory=dict)
     expect: Table | None = None
     """What a good answer is; a protocol narrows the type."""
