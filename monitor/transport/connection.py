@@ -1,0 +1,388 @@
+"""One request on one fresh connection, phase by phase, each with its stamps.
+
+Bytes are read and stamped as soon as the loop sees them, whether or not anybody waits for
+them; they lie in a queue until `read` fetches them. What ends the exchange early becomes a
+`Fault` with the phase it happened in, and is told after everything that came before it.
+"""
+
+import asyncio
+import socket
+import ssl
+from collections import deque
+from collections.abc import Coroutine, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from monitor.clock import SYSTEM, monotonic
+from monitor.core.timeline import Timeline
+from monitor.core.wire import Arrival, Fault, FaultKind, Limits, Phase, WireFault
+from monitor.transport import fault as said
+from monitor.transport.http1 import BadAnswer, Response
+from monitor.transport.patience import Patience, TimeUp
+from monitor.transport.resolver import Address, Ip, Resolver, fits, literal, no_address
+from monitor.transport.sockets import connect, receive
+from monitor.transport.tls import Session, Turns, refusal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Means:
+    """What the connections of one transport share."""
+
+    resolver: Resolver
+    turns: Turns
+    context: ssl.SSLContext
+    ip: Ip
+    buffer: memoryview
+    """Every read lands here first, and is taken out before the next one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """Whom to ask, and what."""
+
+    host: str
+    port: int
+    secure: bool
+    method: str
+    request: bytes
+    """The request as it goes over the wire."""
+
+
+class Connection:
+    """`open` it, `read` the body, `close` it. All calls come from one task."""
+
+    def __init__(self, means: Means, target: Target, timeline: Timeline, limits: Limits) -> None:
+        loop = asyncio.get_running_loop()
+        self.response = Response(target.method, limits.header_bytes, limits.body_bytes)
+        self._means = means
+        self._target = target
+        self._timeline = timeline
+        self._limits = limits
+        self._loop = loop
+        self._patience = Patience(loop)
+        self._phase = Phase.DNS
+        self._limit = limits.deadline
+        """The moment at which the phase at hand must be over."""
+        self._limit_s = 0.0
+        """The same as a length, as the operator set it."""
+        self._peer = f"{target.host} port {target.port}"
+        self._sock: socket.socket | None = None
+        self._session: Session | None = None
+        self._writing = False
+        self._send_failure: int | None = None
+        self._waiter: asyncio.Future[None] | None = None
+        self._queue: deque[Arrival] = deque()
+        self._fault: Fault | None = None
+        self._fault_at = 0.0
+
+    # What the transport calls
+
+    async def open(self) -> None:
+        """Resolve, connect, shake hands, send, and wait for the headers. Raises WireFault."""
+        try:
+            await self._prepare()
+            self._begin_request()
+            await self._send_request()
+            await self._await_headers()
+        except TimeUp:
+            raise WireFault(self._late(), monotonic()) from None
+        finally:
+            if self._timeline.request_sent is None:
+                self._count_own()
+
+    async def read(self, until: float) -> Arrival | None:
+        """The next bytes of the body; None at its proper end. Raises WireFault."""
+        queue = self._queue
+        while not queue:
+            if self.response.complete:
+                return None
+            if self._fault is not None:
+                raise WireFault(self._fault, self._fault_at)
+            try:
+                await self._news(min(until, self._limit))
+            except TimeUp:
+                late = self._late() if until >= self._limit else self._silent()
+                raise WireFault(late, monotonic()) from None
+        return queue.popleft()
+
+    def close(self) -> None:
+        """Let go of the connection, in whatever state it is."""
+        self._patience.close()
+        self._hang_up()
+        self.response.end()
+
+    def certificate_days(self) -> float | None:
+        """Days until the server's certificate expires; None without TLS."""
+        return None if self._session is None else self._session.certificate_days(SYSTEM.now())
+
+    # Before the request
+
+    async def _prepare(self) -> None:
+        line = self._timeline
+        line.dns_s = line.connect_s = line.tls_s = None
+        line.request_sent = line.headers = line.first_byte = None
+        self._allow(self._limits.connect_s, monotonic())
+        addresses = await self._resolve()
+        await self._connect(addresses)
+        if self._target.secure:
+            await self._shake_hands()
+
+    async def _resolve(self) -> list[Address]:
+        host, ip = self._target.host, self._means.ip
+        found = literal(host, self._target.port)
+        if found is not None:
+            if not fits(found, ip):
+                raise WireFault(Fault(FaultKind.NO_SUCH_NAME, Phase.DNS, no_address(host, ip)), monotonic())
+            return [found]
+        started = monotonic()
+        try:
+            return await self._means.resolver.resolve(
+                host, self._target.port, ip, self._patience, self._limit
+            )
+        finally:
+            self._timeline.dns_s = monotonic() - started
+
+    async def _connect(self, addresses: Sequence[Address]) -> None:
+        self._phase = Phase.CONNECT
+        self._peer = _several(addresses)
+        started = monotonic()
+        try:
+            connected = await connect(addresses, self._patience, self._limit)
+        except (TimeUp, WireFault):
+            self._timeline.connect_s = monotonic() - started
+            raise
+        self._timeline.connect_s = connected.took
+        self._peer = str(connected.address)
+        self._sock = connected.sock
+        self._loop.add_reader(connected.sock.fileno(), self._on_readable)
+
+    async def _shake_hands(self) -> None:
+        self._phase = Phase.TLS
+        asked = monotonic()
+        try:
+            turn = await self._means.turns.take(self._patience, self._limits.deadline)
+        except TimeUp:
+            busy = Fault(FaultKind.LOCAL, Phase.TLS, "this machine is too busy with other TLS handshakes")
+            raise WireFault(busy, monotonic()) from None
+        started = monotonic()
+        # Waiting for our own turn is not the server's fault.
+        self._limit = min(self._limit + started - asked, self._limits.deadline)
+        self._session = Session(self._means.context, self._target.host)
+        try:
+            await self._handshake(self._session)
+        finally:
+            self._timeline.tls_s = monotonic() - started
+            turn.end()
+
+    async def _handshake(self, session: Session) -> None:
+        while True:
+            error = None
+            try:
+                done = session.shake()
+            except ssl.SSLError as exc:
+                done, error = False, exc
+            if greeting := session.outgoing():
+                await self._send(greeting)
+            if error is not None:
+                raise WireFault(refusal(error, self._target.host, Phase.TLS), monotonic())
+            if done:
+                return
+            if self._fault is not None:
+                raise WireFault(self._fault, self._fault_at)
+            await self._news(self._limit)
+
+    # The request and the headers
+
+    def _begin_request(self) -> None:
+        self._phase = Phase.REQUEST
+        self._allow(None, 0.0)
+        self._count_own()
+
+    async def _send_request(self) -> None:
+        data = self._target.request
+        if self._session is not None:
+            data = self._session.seal(data)
+        sent = self._timeline.request_sent = await self._send(data)
+        if self.response.status is None:
+            self._allow(self._limits.headers_s, sent)
+            if self._send_failure is None:
+                self._phase = Phase.HEADERS
+
+    async def _await_headers(self) -> None:
+        while self.response.status is None:
+            if self._fault is not None:
+                raise WireFault(self._fault, self._fault_at)
+            await self._news(self._limit)
+
+    async def _send(self, data: bytes) -> float:
+        """Hand it all to the kernel, or stop when the answer is there before; when the last byte went.
+
+        A broken connection is only noted: what the other side said before is read first.
+        """
+        rest = memoryview(data)
+        at = monotonic()
+        while self._sock is not None and self.response.status is None:
+            try:
+                rest = rest[self._sock.send(rest) :]
+                at = monotonic()
+            except (BlockingIOError, InterruptedError):
+                pass
+            except OSError as exc:
+                if said.kind_of(exc.errno) is not FaultKind.RESET:
+                    raise WireFault(said.broken(exc.errno, self._phase, self._peer), monotonic()) from None
+                self._send_failure = exc.errno
+                break
+            if not rest:
+                break
+            await self._writable(self._sock.fileno())
+        return at
+
+    async def _writable(self, fd: int) -> None:
+        self._loop.add_writer(fd, self._wake)
+        self._writing = True
+        try:
+            await self._news(self._limit)
+        finally:
+            if self._writing:
+                self._loop.remove_writer(fd)
+                self._writing = False
+
+    # What comes in
+
+    def _on_readable(self) -> None:
+        sock = self._sock
+        assert sock is not None
+        try:
+            count, at = receive(sock, self._means.buffer)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError as exc:
+            self._stop(said.broken(exc.errno, self._phase, self._peer), monotonic())
+            return
+        if at > self._limit:
+            self._stop(self._late(), at)
+        elif count:
+            self._absorb(self._means.buffer[:count], at)
+        else:
+            self._on_end(at)
+
+    def _absorb(self, data: memoryview, at: float) -> None:
+        session = self._session
+        if session is None:
+            self._understand(data, at)
+            return
+        if self._phase is Phase.TLS:
+            session.put(data)
+            self._wake()
+            return
+        self._understand(session.open(data), at)
+        if self._sock is None:
+            return
+        if session.error is not None:
+            self._stop(refusal(session.error, self._target.host, self._phase), at)
+        elif session.ended:
+            self._on_end(at)
+        elif reply := session.outgoing():
+            # The answer to a change of keys: a few bytes that always fit.
+            self._sock.send(reply)
+
+    def _understand(self, data: bytes | memoryview, at: float) -> None:
+        response = self.response
+        bad = None
+        try:
+            response.feed(data)
+        except BadAnswer as exc:
+            bad = exc
+        if self._phase is not Phase.BODY and response.status is not None:
+            self._phase = Phase.BODY
+            self._allow(None, 0.0)
+            self._timeline.headers = at
+            self._wake()
+        piece = response.take()
+        if piece:
+            if self._timeline.first_byte is None:
+                self._timeline.first_byte = at
+            self._queue.append(Arrival(piece, at, at))
+            self._wake()
+        if response.complete:
+            self._hang_up()
+            self._wake()
+        elif bad is not None:
+            self._stop(Fault(bad.kind, self._phase, f"{self._peer}: {bad.text}"), at)
+
+    def _on_end(self, at: float) -> None:
+        if self._phase is not Phase.TLS and self.response.end():
+            self._hang_up()
+            self._wake()
+        elif self._send_failure is not None:
+            self._stop(said.broken(self._send_failure, self._phase, self._peer), at)
+        else:
+            self._stop(said.closed(self._phase, self._peer), at)
+
+    def _stop(self, fault: Fault, at: float) -> None:
+        self._fault = fault
+        self._fault_at = at
+        self._hang_up()
+        self._wake()
+
+    def _hang_up(self) -> None:
+        sock, self._sock = self._sock, None
+        if sock is None:
+            return
+        self._loop.remove_reader(sock.fileno())
+        if self._writing:
+            self._loop.remove_writer(sock.fileno())
+            self._writing = False
+        sock.close()
+
+    # Waiting and saying so
+
+    def _news(self, until: float) -> Coroutine[Any, Any, None]:
+        """Wait until something came in, or may go out. Raises TimeUp."""
+        waiter = self._waiter = self._loop.create_future()
+        return self._patience.wait(waiter, until)
+
+    def _wake(self) -> None:
+        waiter = self._waiter
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+
+    def _allow(self, length: float | None, since: float) -> None:
+        """The phase at hand may take so long, and never longer than the whole probe."""
+        self._limit = self._limits.deadline
+        self._limit_s = self._limits.deadline - self._timeline.start
+        if length is not None and since + length < self._limit:
+            self._limit = since + length
+            self._limit_s = length
+
+    def _count_own(self) -> None:
+        """What has passed so far and belongs to no phase."""
+        line = self._timeline
+        phases = (line.dns_s or 0.0) + (line.connect_s or 0.0) + (line.tls_s or 0.0)
+        line.own_s = max(0.0, monotonic() - line.start - phases)
+
+    def _late(self) -> Fault:
+        """The limit of the phase passed."""
+        within = f"within {said.seconds(self._limit_s)}"
+        text = {
+            Phase.DNS: f"the name {self._target.host} was not resolved {within}",
+            Phase.CONNECT: f"no connection to {self._peer} {within}",
+            Phase.TLS: f"no TLS handshake with {self._peer} {within}",
+            Phase.REQUEST: f"{self._peer} did not take the request {within}",
+            Phase.HEADERS: f"no answer from {self._peer} {within}",
+            Phase.BODY: f"the answer of {self._peer} was not complete {within}",
+        }[self._phase]
+        return Fault(FaultKind.TIMEOUT, self._phase, text)
+
+    def _silent(self) -> Fault:
+        """The limit of whoever reads passed; only the reader knows which one that is."""
+        return Fault(FaultKind.TIMEOUT, Phase.BODY, f"nothing more came from {self._peer} in time")
+
+
+def _several(addresses: Sequence[Address]) -> str:
+    """`192.0.2.1 port 443`, or `192.0.2.1, 2001:db8::1 and 3 more, port 443`."""
+    if len(addresses) == 1:
+        return str(addresses[0])
+    names = ", ".join(address.sockaddr[0] for address in addresses[:2])
+    more = f" and {len(addresses) - 2} more" if len(addresses) > 2 else ""
+    return f"{names}{more}, port {addresses[0].sockaddr[1]}"

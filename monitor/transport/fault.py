@@ -1,0 +1,76 @@
+"""How the network says no, in our words.
+
+What went wrong is decided by errno and phase alone. An exception's own text is never used:
+it differs between libraries and may quote what must not be shown.
+"""
+
+import errno
+
+from monitor.core.wire import Fault, FaultKind, Phase
+
+_KINDS = {
+    errno.ECONNREFUSED: FaultKind.REFUSED,
+    errno.EHOSTUNREACH: FaultKind.UNREACHABLE,
+    errno.EHOSTDOWN: FaultKind.UNREACHABLE,
+    # An ICMP answer from the far side that says no to the protocol, not to the port.
+    errno.ENOPROTOOPT: FaultKind.UNREACHABLE,
+    errno.EPROTO: FaultKind.UNREACHABLE,
+    errno.ECONNRESET: FaultKind.RESET,
+    errno.ECONNABORTED: FaultKind.RESET,
+    errno.EPIPE: FaultKind.RESET,
+    errno.ETIMEDOUT: FaultKind.TIMEOUT,
+}
+
+_OURS = {
+    errno.ENETUNREACH: "it has no route there",
+    errno.ENETDOWN: "its network is down",
+    errno.EADDRNOTAVAIL: "no local address or port is left",
+    errno.EAFNOSUPPORT: "it has no such address family",
+    errno.EMFILE: "too many files are open",
+    errno.ENFILE: "too many files are open on this machine",
+    errno.ENOMEM: "memory is short",
+    errno.ENOBUFS: "network memory is short",
+    errno.EPERM: "a local rule forbids it",
+    errno.EACCES: "a local rule forbids it",
+}
+
+_DURING = {
+    Phase.DNS: "while its name was looked up",
+    Phase.CONNECT: "while connecting",
+    Phase.TLS: "during the TLS handshake",
+    Phase.REQUEST: "before it had the whole request",
+    Phase.HEADERS: "before it answered",
+    Phase.BODY: "in the middle of its answer",
+}
+
+
+def kind_of(code: int | None) -> FaultKind:
+    """What an errno of a socket call means. One that we do not know is ours: it never makes an outage."""
+    return FaultKind.LOCAL if code is None else _KINDS.get(code, FaultKind.LOCAL)
+
+
+def broken(code: int | None, phase: Phase, peer: str) -> Fault:
+    """The fault behind an errno on the way to `peer` (`192.0.2.1 port 443`)."""
+    kind = kind_of(code)
+    if kind is FaultKind.LOCAL:
+        reason = "the system call failed" if code is None else _OURS.get(code) or errno.errorcode.get(code)
+        text = f"this machine cannot talk to {peer}: {reason or f'error {code}'}"
+    elif kind is FaultKind.REFUSED:
+        text = f"{peer} refuses connections"
+    elif kind is FaultKind.UNREACHABLE:
+        text = f"{peer} cannot be reached: the network says so"
+    elif kind is FaultKind.TIMEOUT:
+        text = f"{peer} stopped answering {_DURING[phase]}"
+    else:
+        text = f"{peer} broke the connection off {_DURING[phase]}"
+    return Fault(kind, phase, text, code)
+
+
+def closed(phase: Phase, peer: str) -> Fault:
+    """The fault of an end that came before the message was complete."""
+    return Fault(FaultKind.CLOSED, phase, f"{peer} closed the connection {_DURING[phase]}")
+
+
+def seconds(length: float) -> str:
+    """`10 s`, `2.5 s`, `300 ms`: a limit as people write it."""
+    return f"{length:.4g} s" if length >= 1.0 else f"{length * 1000.0:.3g} ms"

@@ -1,0 +1,146 @@
+"""Non-blocking sockets of our own: connecting, and the one place that reads and stamps."""
+
+import asyncio
+import errno
+import socket
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from monitor.clock import monotonic
+from monitor.core.wire import Fault, FaultKind, Phase, WireFault
+from monitor.transport.fault import broken
+from monitor.transport.patience import Patience
+from monitor.transport.resolver import Address
+
+STAGGER_S = 0.25
+"""How long an attempt has the field to itself before the next address is tried beside it (RFC 8305)."""
+READ_BYTES = 64 * 1024
+
+
+class Connected(NamedTuple):
+    """A connection that stands."""
+
+    sock: socket.socket
+    address: Address
+    took: float
+    """Seconds this attempt took. Time that other addresses were given first is not in it."""
+
+
+async def connect(addresses: Sequence[Address], patience: Patience, until: float) -> Connected:
+    """The first of the addresses that answers.
+
+    Raises WireFault when each of them said no; TimeUp when none answered by `until`.
+    """
+    race = _Race(asyncio.get_running_loop(), addresses)
+    try:
+        race.next()
+        if not race.over.done():
+            await patience.wait(race.over, until)
+        return race.take()
+    finally:
+        race.close()
+
+
+def receive(sock: socket.socket, buffer: memoryview) -> tuple[int, float]:
+    """Read what is there into the buffer: how many bytes (0 at the end), and when they came.
+
+    The moment is that of the read, taken before anybody looks at the bytes. Raises OSError.
+    """
+    count = sock.recv_into(buffer)
+    return count, monotonic()
+
+
+class _Race:
+    """Attempts at several addresses: the next starts when one fails or takes too long."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, addresses: Sequence[Address]) -> None:
+        self.over: asyncio.Future[None] = loop.create_future()
+        self._loop = loop
+        self._waiting: Iterator[Address] = iter(addresses)
+        self._left = len(addresses)
+        self._running: dict[socket.socket, tuple[Address, float]] = {}
+        self._failures: list[Fault] = []
+        self._winner: Connected | None = None
+        self._timer: asyncio.TimerHandle | None = None
+
+    def next(self) -> None:
+        """Start attempts until one more is under way, or won, or none is left."""
+        self._stop_timer()
+        if self._winner is not None:
+            return
+        for address in self._waiting:
+            self._left -= 1
+            if self._attempt(address):
+                break
+        if not self._running or self._winner is not None:
+            self._finish()
+        elif self._left:
+            self._timer = self._loop.call_later(STAGGER_S, self.next)
+
+    def take(self) -> Connected:
+        """The connection, now the caller's. Raises WireFault where nobody won."""
+        won, self._winner = self._winner, None
+        if won is None:
+            # What a host said weighs more than what this machine lacks.
+            first = min(self._failures, key=lambda fault: fault.kind is FaultKind.LOCAL)
+            raise WireFault(first, monotonic())
+        return won
+
+    def close(self) -> None:
+        """Give up whatever is open and was not taken."""
+        self._stop_timer()
+        for sock in self._running:
+            self._loop.remove_writer(sock.fileno())
+            sock.close()
+        self._running.clear()
+        if self._winner is not None:
+            self._winner.sock.close()
+
+    def _attempt(self, address: Address) -> bool:
+        """Whether it is under way, or done already (as on loopback)."""
+        started = monotonic()
+        try:
+            sock = socket.socket(address.family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        except OSError as exc:
+            self._failed(address, exc.errno)
+            return False
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        code = sock.connect_ex(address.sockaddr)
+        if code == 0:
+            self._winner = Connected(sock, address, monotonic() - started)
+            return True
+        if code == errno.EINPROGRESS:
+            self._running[sock] = (address, started)
+            self._loop.add_writer(sock.fileno(), self._settled, sock)
+            return True
+        sock.close()
+        self._failed(address, code)
+        return False
+
+    def _settled(self, sock: socket.socket) -> None:
+        now = monotonic()
+        self._loop.remove_writer(sock.fileno())
+        address, started = self._running.pop(sock)
+        if self._winner is not None:
+            sock.close()
+            return
+        code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if code == 0:
+            self._winner = Connected(sock, address, now - started)
+            self._finish()
+        else:
+            sock.close()
+            self._failed(address, code)
+            self.next()
+
+    def _finish(self) -> None:
+        if not self.over.done():
+            self.over.set_result(None)
+
+    def _failed(self, address: Address, code: int | None) -> None:
+        self._failures.append(broken(code, Phase.CONNECT, str(address)))
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None

@@ -1,0 +1,184 @@
+"""TLS in memory: bytes in, bytes out. The socket stays ours, so that a read keeps its stamp."""
+
+import asyncio
+import functools
+import ssl
+from collections import deque
+from pathlib import Path
+
+from monitor.core.instant import DAY, SECOND, Instant
+from monitor.core.wire import Fault, FaultKind, Phase
+from monitor.transport.patience import Patience
+
+_PIECE = 64 * 1024
+
+_WRONG_CERTIFICATE = {
+    # The verification codes of OpenSSL (X509_V_ERR_…), which Python hands on as numbers.
+    9: "is not valid yet",
+    10: "has expired",
+    18: "is self-signed",
+    19: "was issued by somebody this machine does not trust (self-signed root)",
+    20: "was issued by somebody this machine does not trust",
+    21: "was issued by somebody this machine does not trust",
+    23: "was revoked",
+    26: "was not made for a server",
+    62: "was made for another host",
+    64: "was made for another address",
+    66: "has a key that is too weak",
+    67: "was issued with a key that is too weak",
+    68: "was signed by a method that is too weak",
+}
+
+
+@functools.cache
+def context_for(ca_file: Path | None) -> ssl.SSLContext:
+    """The one context for these authorities: the system's, and those of `ca_file` beside them.
+
+    Building it costs 85 ms, so there is one per file for the life of the process.
+    Raises OSError where the file cannot be read, ValueError where it holds no certificate.
+    """
+    context = ssl.create_default_context()
+    context.set_alpn_protocols(["http/1.1"])
+    if ca_file is not None:
+        try:
+            context.load_verify_locations(cafile=ca_file)
+        except ssl.SSLError:
+            raise ValueError(f"{ca_file} holds no certificate in PEM form") from None
+    return context
+
+
+class Session:
+    """One TLS session of one connection."""
+
+    def __init__(self, context: ssl.SSLContext, host: str) -> None:
+        self._in = ssl.MemoryBIO()
+        self._out = ssl.MemoryBIO()
+        # A trailing dot belongs to the lookup, not to the name in a certificate.
+        self._tls = context.wrap_bio(self._in, self._out, server_hostname=host.rstrip("."))
+        self.ended = False
+        """The other side said goodbye."""
+        self.error: ssl.SSLError | None = None
+        """What broke the session while it was read, behind the text that was still whole."""
+
+    def shake(self) -> bool:
+        """One step of the handshake; True when it is done. Raises ssl.SSLError.
+
+        Whatever comes of it, `outgoing` is to be sent: an alert tells the server why.
+        """
+        try:
+            self._tls.do_handshake()
+        except ssl.SSLWantReadError:
+            return False
+        return True
+
+    def outgoing(self) -> bytes:
+        """What is to be sent now, if anything."""
+        return self._out.read() if self._out.pending else b""
+
+    def put(self, data: memoryview) -> None:
+        """Take bytes that came from the network."""
+        self._in.write(data)
+
+    def seal(self, data: bytes) -> bytes:
+        """The bytes to send for this plain text."""
+        written = self._tls.write(data)
+        while written < len(data):
+            written += self._tls.write(memoryview(data)[written:])
+        return self._out.read()
+
+    def open(self, data: memoryview) -> bytes:
+        """All plain text that can be had, now that these bytes came; `ended` and `error` tell of the rest."""
+        self._in.write(data)
+        pieces = []
+        # Asking in vain raises an exception, which costs more than reading a record.
+        while self._in.pending or self._tls.pending():
+            try:
+                piece = self._tls.read(_PIECE)
+            except ssl.SSLWantReadError:
+                break
+            except ssl.SSLError as exc:
+                self.error = exc
+                break
+            if not piece:
+                self.ended = True
+                break
+            pieces.append(piece)
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def certificate_days(self, now: Instant) -> float | None:
+        """Days until the server's certificate expires; negative once it has."""
+        certificate = self._tls.getpeercert()
+        if not certificate:
+            return None
+        expires = ssl.cert_time_to_seconds(str(certificate["notAfter"]))
+        return (expires * SECOND - now) / DAY
+
+
+def refusal(error: ssl.SSLError, host: str, phase: Phase) -> Fault:
+    """What a failure of TLS means, by its code and never by its text."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        what = _WRONG_CERTIFICATE.get(error.verify_code)
+        text = f"the certificate of {host} {what or f'is not accepted (code {error.verify_code})'}"
+        return Fault(FaultKind.CERTIFICATE, phase, text)
+    if phase is Phase.TLS:
+        return Fault(FaultKind.TLS, phase, f"no TLS handshake with {host}{_reason(error)}")
+    return Fault(FaultKind.TLS, phase, f"the TLS connection to {host} broke{_reason(error)}")
+
+
+def _reason(error: ssl.SSLError) -> str:
+    """OpenSSL's name for it, e.g. `wrong version number`: a fixed word of the library, not a message."""
+    return f" ({error.reason.replace('_', ' ').lower()})" if error.reason else ""
+
+
+class Turns:
+    """At most so many handshakes at once: one holds the loop for 1.7 ms, and each makes the others late.
+
+    Whoever keeps a turn for longer than `hold_s` goes on without it, so that servers which
+    accept and then say nothing cannot keep the others waiting.
+    """
+
+    def __init__(self, at_once: int = 16, hold_s: float = 0.25) -> None:
+        self._free = at_once
+        self._hold_s = hold_s
+        self._queue: deque[asyncio.Future[None]] = deque()
+
+    async def take(self, patience: Patience, until: float) -> "Turn":
+        """Wait for a turn. Raises TimeUp if none is to be had by `until`."""
+        loop = asyncio.get_running_loop()
+        if self._free:
+            self._free -= 1
+            return Turn(self, loop, self._hold_s)
+        granted: asyncio.Future[None] = loop.create_future()
+        self._queue.append(granted)
+        try:
+            await patience.wait(granted, until)
+        except BaseException:
+            # Granted and cancelled in the same breath: pass it on.
+            if granted.done() and not granted.cancelled() and granted.exception() is None:
+                self.give_back()
+            raise
+        return Turn(self, loop, self._hold_s)
+
+    def give_back(self) -> None:
+        """Pass a turn on to whoever has waited longest."""
+        while self._queue:
+            waiting = self._queue.popleft()
+            if not waiting.done():
+                waiting.set_result(None)
+                return
+        self._free += 1
+
+
+class Turn:
+    """The right to shake hands. `end` it; after a while it ends by itself."""
+
+    def __init__(self, turns: Turns, loop: asyncio.AbstractEventLoop, hold_s: float) -> None:
+        self._turns: Turns | None = turns
+        self._timer = loop.call_later(hold_s, self.end)
+
+    def end(self) -> None:
+        """Give it back; a second time does nothing."""
+        if self._turns is not None:
+            self._timer.cancel()
+            self._turns.give_back()
+            self._turns = None

@@ -1,0 +1,215 @@
+"""The door of the transport: HTTPX's interface, and the `Wire` that protocols drive.
+
+Of HTTPX only that is used which its continuation `httpx2` has too; to change over, change the
+import here.
+"""
+
+import functools
+from collections.abc import AsyncIterator, Coroutine, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import httpx
+
+from monitor.core.observation import clean
+from monitor.core.timeline import Timeline
+from monitor.core.wire import Arrival, Limits, Reply, Request
+from monitor.transport.connection import Connection, Means, Target
+from monitor.transport.http1 import request_bytes
+from monitor.transport.resolver import Ip, Resolver
+from monitor.transport.sockets import READ_BYTES
+from monitor.transport.tls import Turns, context_for
+
+_PORTS = {"http": 80, "https": 443}
+
+
+class StampedStream(httpx.AsyncByteStream):
+    """The body of a response, with the moment at which each piece came."""
+
+    def __init__(self, connection: Connection, deadline: float) -> None:
+        self._connection = connection
+        self._deadline = deadline
+
+    def read(self, until: float) -> Coroutine[Any, Any, Arrival | None]:
+        """The next bytes; None at the proper end. Raises WireFault, TIMEOUT if nothing came by `until`."""
+        return self._connection.read(until)
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        while (arrival := await self._connection.read(self._deadline)) is not None:
+            yield arrival.data
+
+    def certificate_days(self) -> float | None:
+        """Days until the server's certificate expires; None without TLS."""
+        return self._connection.certificate_days()
+
+    async def aclose(self) -> None:
+        self._connection.close()
+
+
+class Transport(httpx.AsyncBaseTransport):
+    """A fresh connection for each request; no redirects, no cookies, no compression, no retries.
+
+    The request's extensions must hold `timeline` (a Timeline, on which the phases are marked) and
+    `limits` (Limits). Raises WireFault where HTTPX's own transports raise errors of theirs.
+    """
+
+    def __init__(
+        self,
+        *,
+        ip: Ip = "auto",
+        ca_file: Path | None = None,
+        resolver: Resolver | None = None,
+        turns: Turns | None = None,
+    ) -> None:
+        self._own_resolver = resolver is None
+        self._means = Means(
+            resolver=resolver or Resolver(),
+            turns=turns or Turns(),
+            context=context_for(ca_file),
+            ip=ip,
+            buffer=memoryview(bytearray(READ_BYTES)),
+        )
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        timeline: Timeline = request.extensions["timeline"]
+        limits: Limits = request.extensions["limits"]
+        connection = Connection(self._means, _target(request, await request.aread()), timeline, limits)
+        try:
+            await connection.open()
+        except BaseException:
+            connection.close()
+            raise
+        response = connection.response
+        assert response.status is not None
+        return httpx.Response(
+            response.status, headers=response.headers, stream=StampedStream(connection, limits.deadline)
+        )
+
+    async def aclose(self) -> None:
+        if self._own_resolver:
+            await self._means.resolver.aclose()
+
+
+def _target(request: httpx.Request, body: bytes) -> Target:
+    url = request.url
+    return Target(
+        host=url.raw_host.decode("ascii"),
+        port=url.port or _PORTS[url.scheme],
+        secure=url.scheme == "https",
+        method=request.method,
+        request=request_bytes(request.method, url.raw_path, request.headers.raw, body),
+    )
+
+
+class ProbeReply:
+    """`Reply` over a response of our transport."""
+
+    def __init__(self, response: httpx.Response, stream: StampedStream) -> None:
+        self._response = response
+        self._stream = stream
+        self._headers: dict[str, str] | None = None
+
+    @property
+    def status(self) -> int:
+        return self._response.status_code
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        if self._headers is None:
+            self._headers = _readable(self._response.headers.raw)
+        return self._headers
+
+    @property
+    def certificate_days(self) -> float | None:
+        return self._stream.certificate_days()
+
+    def read(self, until: float) -> Coroutine[Any, Any, Arrival | None]:
+        return self._stream.read(until)
+
+
+def _readable(raw: list[tuple[bytes, bytes]]) -> dict[str, str]:
+    headers: dict[str, str] = {}
+    for raw_name, raw_value in raw:
+        name = clean(raw_name.decode("latin-1").lower())
+        value = clean(raw_value.decode("latin-1"))
+        headers[name] = f"{headers[name]}, {value}" if name in headers else value
+    return headers
+
+
+class _Exchange:
+    """The time in which a reply may be read."""
+
+    def __init__(self, transport: Transport, request: Request, timeline: Timeline, limits: Limits) -> None:
+        self._transport = transport
+        self._request = request
+        self._timeline = timeline
+        self._limits = limits
+        self._stream: StampedStream | None = None
+
+    async def __aenter__(self) -> Reply:
+        asked = self._request
+        request = httpx.Request(
+            asked.method,
+            _url(asked.url),
+            headers=dict(asked.headers),
+            content=asked.body,
+            extensions={"timeline": self._timeline, "limits": self._limits},
+        )
+        response = await self._transport.handle_async_request(request)
+        assert isinstance(response.stream, StampedStream)
+        self._stream = response.stream
+        return ProbeReply(response, response.stream)
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._stream is not None:
+            await self._stream.aclose()
+
+
+@functools.lru_cache(maxsize=4096)
+def _url(text: str) -> httpx.URL:
+    return httpx.URL(text)
+
+
+class ProbeWire:
+    """`Wire` over our transport: what a protocol is given."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    def exchange(self, request: Request, timeline: Timeline, limits: Limits) -> _Exchange:
+        return _Exchange(self._transport, request, timeline, limits)
+
+
+class Transports:
+    """One wire for each (ip, ca_file); they share the resolver and the turns at TLS handshakes."""
+
+    def __init__(self) -> None:
+        self._resolver = Resolver()
+        self._turns = Turns()
+        self._wires: dict[tuple[Ip, Path | None], ProbeWire] = {}
+
+    def wire(self, ip: Ip = "auto", ca_file: Path | None = None) -> ProbeWire:
+        """The wire for these settings. Raises OSError or ValueError if the CA file is no good."""
+        key = (ip, ca_file)
+        if key not in self._wires:
+            transport = Transport(ip=ip, ca_file=ca_file, resolver=self._resolver, turns=self._turns)
+            self._wires[key] = ProbeWire(transport)
+        return self._wires[key]
+
+    async def aclose(self) -> None:
+        """End the resolver."""
+        await self._resolver.aclose()
+
+
+@asynccontextmanager
+async def open_transports() -> AsyncIterator[Transports]:
+    """The transports of a daemon; leaving ends the resolver. Probes must be over by then."""
+    transports = Transports()
+    try:
+        yield transports
+    finally:
+        await transports.aclose()
