@@ -42,16 +42,25 @@ class Plan:
         return self.reasoning + self.answer
 
 
-def completion(profile: Profile, request: Request) -> tuple[Ask | None, Reply]:
-    """The reply to one request, and what it was understood to ask."""
+def fields_of(body: bytes) -> dict[str, Any]:
+    """The fields of a request; none if the body is not a JSON object."""
+    try:
+        fields = json.loads(body)
+    except ValueError:
+        return {}
+    return fields if isinstance(fields, dict) else {}
+
+
+def completion(profile: Profile, request: Request, fields: dict[str, Any]) -> Reply:
+    """The reply to a request with those fields."""
     refused = profile.refusal or _key_problem(profile, request)
     if refused:
-        return None, refusal(profile, request, refused)
-    ask = understood(profile, request.body)
+        return refusal(profile, request, refused)
+    ask = understood(profile, fields)
     if isinstance(ask, Refusal):
-        return None, whole(request, ask)
+        return whole(request, ask)
     plan = planned(profile, ask)
-    return ask, (_streamed if ask.stream else _at_once)(profile, request, ask, plan)
+    return (_streamed if ask.stream else _at_once)(profile, request, ask, plan)
 
 
 def refusal(profile: Profile, request: Request, answer: Refusal) -> Reply:
@@ -81,18 +90,14 @@ def _key_problem(profile: Profile, request: Request) -> Refusal | None:
     return error(401, f"Incorrect API key provided: {shown}.", "invalid_request_error", "invalid_api_key")
 
 
-def understood(profile: Profile, body: bytes) -> Ask | Refusal:
-    """What the body asks for, or why it is turned away."""
-    try:
-        fields = json.loads(body)
-    except ValueError:
-        fields = None
-    if not isinstance(fields, dict):
+def understood(profile: Profile, fields: dict[str, Any]) -> Ask | Refusal:
+    """What the fields ask for, or why they are turned away."""
+    if not fields:
         return error(400, "We could not parse the JSON body of your request.", "invalid_request_error")
     for name in profile.rejects:
         if name in fields:
             return _unwanted(profile.rejects_status, name, fields[name])
-    model, prompt = fields.get("model"), _text(fields.get("messages"))
+    model, prompt = fields.get("model"), text_of(fields.get("messages"))
     if not isinstance(model, str):
         return error(400, "you must provide a model parameter", "invalid_request_error")
     if profile.models and model not in profile.models:
@@ -150,7 +155,7 @@ def _unwanted(status: int, name: str, value: Any) -> Refusal:
     return error(status, message, "invalid_request_error", "unsupported_parameter", name)
 
 
-def _text(messages: Any) -> str | None:
+def text_of(messages: Any) -> str | None:
     """The text of all messages; None if they are not messages."""
     if not isinstance(messages, list) or not messages:
         return None

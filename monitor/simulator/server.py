@@ -26,6 +26,7 @@ from monitor.simulator.profile import Behaviour, Fault, Profile, Refusal, altere
 from monitor.simulator.scenario import Scenario, Step
 
 BACKLOG = 4096
+CHAT = "/v1/chat/completions"
 _FAST = Refusal(status=200, body="ok\n", content_type="text/plain")
 
 
@@ -108,7 +109,7 @@ class Simulator:
             return entry, self._own(request)
         self.ledger.open(entry)
         if known:
-            reply = _played(self._now[provider], provider, request, entry)
+            reply = _played(self._now[provider], url.path[len(provider) + 1 :], request, entry)
         else:
             reply = whole(request, _FAST if provider == "fast" else _nothing(request))
         entry.status = reply.status
@@ -160,24 +161,26 @@ class Simulator:
         }
 
 
-def _played(profile: Profile, provider: str, request: Request, entry: Entry) -> Reply:
+def _played(profile: Profile, path: str, request: Request, entry: Entry) -> Reply:
     """What a provider replies, its faults on the wire included."""
+    fields: dict[str, Any] = {}
+    if path == CHAT:
+        fields = chat.fields_of(request.body)
+        entry.model = str(fields.get("model", ""))
+        entry.prompt = (chat.text_of(fields.get("messages")) or "")[:PROMPT_KEPT]
     if profile.fault is Fault.SILENT:
         return Reply(None, iter(()), Ending.HANG)
     if profile.fault is Fault.RESET:
         return Reply(None, iter(()), Ending.RESET)
-    reply = _served(profile, request.path.removeprefix(f"/{provider}"), request, entry)
+    reply = _served(profile, path, request, fields)
     return dribbled(reply, profile.drip_ms / 1000) if profile.fault is Fault.DRIBBLE else reply
 
 
-def _served(profile: Profile, path: str, request: Request, entry: Entry) -> Reply:
-    if path == "/v1/chat/completions":
+def _served(profile: Profile, path: str, request: Request, fields: dict[str, Any]) -> Reply:
+    if path == CHAT:
         if request.method != "POST":
             return whole(request, error(405, "Only POST is accepted.", "invalid_request_error"))
-        ask, reply = chat.completion(profile, request)
-        if ask:
-            entry.model, entry.prompt = ask.model, ask.prompt[:PROMPT_KEPT]
-        return reply
+        return chat.completion(profile, request, fields)
     if path == "/health" and request.method in ("GET", "HEAD"):
         if profile.refusal:
             return chat.refusal(profile, request, profile.refusal)

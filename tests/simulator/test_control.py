@@ -6,7 +6,7 @@ import anyio
 import pytest
 
 from monitor.simulator import Profile, Scenario, Step, serve
-from tests.simulator.wire import ask, connect, request, send
+from tests.simulator.wire import ask, chat, connect, request, send
 
 pytestmark = pytest.mark.anyio
 
@@ -69,14 +69,25 @@ async def test_the_log_tells_what_was_asked_and_what_became_of_it():
         simulator.set("acme", "http_500")
         await send(simulator, "/acme/health")
         await send(simulator, "/fast/endpoint-9")
-        chat, health, fast = (await send(simulator, "/_log")).json["requests"]
+        stream, health, fast = (await send(simulator, "/_log")).json["requests"]
         later = (await send(simulator, "/_log?after=2")).json["requests"]
-    assert (chat["provider"], chat["model"], chat["status"], chat["tokens"]) == ("acme", "m", 200, 5)
-    assert chat["prompt"].startswith("nonce-1 ")
-    assert chat["received"] < chat["first_token"] < chat["last_token"] <= chat["ended"]
+    assert (stream["provider"], stream["model"], stream["status"], stream["tokens"]) == ("acme", "m", 200, 5)
+    assert stream["prompt"].startswith("nonce-1 ")
+    assert stream["received"] < stream["first_token"] < stream["last_token"] <= stream["ended"]
     assert (health["path"], health["status"]) == ("/acme/health", 500)
     assert (fast["path"], fast["provider"]) == ("/fast/endpoint-9", "")
     assert later == [fast]
+
+
+@pytest.mark.parametrize("name", ["http_503", "silent", "reset"])
+async def test_the_log_knows_the_nonce_of_a_request_that_got_no_answer(name):
+    async with serve({"acme": QUICK}) as simulator:
+        simulator.set("acme", name)
+        body = json.dumps(chat()).encode()
+        await send(simulator, "/acme/v1/chat/completions", body, patience_s=0.05)
+        (entry,) = simulator.requests
+    assert entry.prompt.startswith("nonce-1 ")
+    assert entry.model == "m"
 
 
 async def test_what_the_simulator_is_asked_about_itself_is_not_logged():
