@@ -1,0 +1,413 @@
+"""Reading the answer of a language model: bytes in, tokens with their stamps out.
+
+A protocol says what an event means (`Dialect`); everything else, the timers, the bounds, what
+to make of an answer that is no stream, and when the reading is over, is the same for all of
+them and stands here.
+"""
+
+import enum
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+from monitor.core.observation import BODY_KEPT, Observation, Timer, Usage, VendorError, clean
+from monitor.core.sse import Event, Parser
+from monitor.core.timeline import Channel, Timeline, Token
+from monitor.core.wire import Arrival, Fault, FaultKind, Limits, Phase, Reply, Request, Wire, WireFault
+from monitor.protocols._prepare import Secrets
+from monitor.protocols._vendor import kept_headers, request_id, vendor_error
+
+ANSWER_KEPT = 4096
+"""Characters of the answer that are kept."""
+WHOLE_BYTES = 1024 * 1024
+"""The longest answer that is not a stream."""
+REFUSAL_BYTES = 64 * 1024
+"""As much of a refusal as is read, to have its JSON whole."""
+REFUSAL_S = 5.0
+"""A status has come and says enough: so long its body is waited for."""
+LINGER_S = 2.0
+"""So long after the terminal event usage and an end of the stream are waited for."""
+_BLANK = b"\xef\xbb\xbf \t\r\n"
+_EVIDENCE = 2 * BODY_KEPT
+"""More than is kept, so that no secret is cut in two before it is blotted out."""
+_WORD_KEPT = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long a model may take, in seconds."""
+
+    first_token_s: float
+    """From the request sent to the first token."""
+    stall_s: float
+    """From one token to the next."""
+
+
+@dataclass(slots=True)
+class Reading:
+    """What was understood of one answer so far. A dialect writes into it."""
+
+    timeline: Timeline
+    secrets: Secrets
+    at: float = 0.0
+    """Stamp of the bytes that are being read."""
+    earliest: float = 0.0
+    answer: list[str] = field(default_factory=list)
+    answer_length: int = 0
+    finish_reason: str | None = None
+    filtered: bool = False
+    served_model: str | None = None
+    answer_id: str | None = None
+    usage: object = None
+    """The last usage object, as the server wrote it."""
+    error: VendorError | None = None
+    malformed: str | None = None
+    fault: Fault | None = None
+    timer: Timer | None = None
+    status: int | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    certificate_days: float | None = None
+    body: bytearray = field(default_factory=bytearray)
+    """What came before the first event; all of it, where there was none."""
+    heard: bool = False
+    """An event came: it is a stream."""
+    over: bool = False
+    """Nothing that may still come is of interest."""
+
+    def token(self, text: str, channel: Channel) -> None:
+        """Generated text came."""
+        self.timeline.tokens.append(Token(self.at, self.earliest, len(text), channel, ended_read=False))
+        if channel is Channel.ANSWER and self.answer_length < ANSWER_KEPT:
+            self.answer.append(text)
+            self.answer_length += len(text)
+
+    def finished(self, reason: str | None) -> None:
+        """The protocol's terminal evidence came, with the reason if it gave one."""
+        if reason is not None:
+            self.finish_reason = clean(reason, _WORD_KEPT)
+        if reason is not None or self.timeline.terminal is None:
+            self.timeline.terminal = self.at
+
+    def said(self) -> str:
+        """What a server that refused says, in its own words."""
+        if self.error is not None:
+            return self.error.message
+        return self.raw()
+
+    def raw(self) -> str:
+        """The beginning of the body as text."""
+        return self.secrets.hide_bytes(bytes(self.body[:_EVIDENCE])).decode("utf-8", "replace")
+
+    def failed(self, error: VendorError) -> None:
+        """The server says that it failed."""
+        self.error = error
+        self.over = True
+
+    def misunderstood(self, why: str) -> None:
+        """What came cannot be understood; `why` is in our words."""
+        self.malformed = clean(why, _WORD_KEPT * 2)
+        self.over = True
+
+
+class Dialect(Protocol):
+    """What the events of one protocol mean."""
+
+    def event(self, reading: Reading, event: Event) -> None:
+        """One event of the stream."""
+        ...
+
+    def whole(self, reading: Reading, answer: dict[str, object]) -> None:
+        """An answer that came in one piece although a stream was asked for."""
+        ...
+
+    def usage(self, said: object) -> Usage | None:
+        """What the last usage object says."""
+        ...
+
+
+class _Form(enum.Enum):
+    """What the first bytes of a body give away, whatever its content type claims."""
+
+    STREAM = "stream"
+    JSON = "json"
+    PAGE = "page"
+
+
+def _form(data: bytes) -> _Form | None:
+    start = data.lstrip(_BLANK)[:1]
+    if not start:
+        return None
+    if start in (b"{", b"["):
+        return _Form.JSON
+    return _Form.PAGE if start == b"<" else _Form.STREAM
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """How an endpoint is spoken to; the same for every probe of it."""
+
+    dialect: Dialect
+    patience: Patience
+    secrets: Secrets
+
+    async def ask(self, wire: Wire, request: Request, timeline: Timeline, limits: Limits) -> Reading:
+        """One exchange, from the first packet to the end of the answer."""
+        reading = Reading(timeline, self.secrets)
+        bounds = Limits(
+            deadline=limits.deadline,
+            connect_s=limits.connect_s,
+            headers_s=self.patience.first_token_s,
+            header_bytes=limits.header_bytes,
+            body_bytes=limits.body_bytes,
+        )
+        try:
+            async with wire.exchange(request, timeline, bounds) as reply:
+                await self._read(reply, reading, limits.deadline)
+        except WireFault as stop:
+            _unanswered(reading, stop, self.patience, limits.deadline)
+        timeline.end = _end(reading)
+        return reading
+
+    async def _read(self, reply: Reply, reading: Reading, deadline: float) -> None:
+        timeline = reading.timeline
+        reading.status = reply.status
+        reading.headers = reply.headers
+        reading.certificate_days = reply.certificate_days
+        reading.at = timeline.start if timeline.headers is None else timeline.headers
+        if reply.status == 200:
+            await _read_answer(reply, reading, self.dialect, self.patience, deadline)
+        else:
+            await _read_refusal(reply, reading, deadline)
+
+    def observe(self, reading: Reading, learnt: Mapping[str, str]) -> Observation:
+        """The facts, once the exchange is over."""
+        usage = self.dialect.usage(reading.usage)
+        if usage is not None and reading.timeline.tokens and not usage.output_tokens:
+            usage = replace(usage, output_tokens=None)
+        return Observation(
+            timeline=reading.timeline,
+            fault=reading.fault,
+            timer=reading.timer,
+            status=reading.status,
+            headers=kept_headers(reading.headers),
+            body=_evidence(reading),
+            request_id=request_id(reading.headers) or reading.answer_id,
+            error=reading.error,
+            malformed=reading.malformed,
+            certificate_days=reading.certificate_days,
+            answer=clean("".join(reading.answer), ANSWER_KEPT),
+            finish_reason=reading.finish_reason,
+            terminal=reading.timeline.terminal is not None,
+            filtered=reading.filtered,
+            served_model=reading.served_model,
+            usage=usage,
+            learnt=learnt,
+        )
+
+
+def _end(reading: Reading) -> float:
+    """Stamp of the terminal event, or of what ended the exchange instead of one."""
+    timeline = reading.timeline
+    if timeline.terminal is None or reading.error is not None or reading.malformed is not None:
+        return reading.at
+    return max(timeline.terminal, timeline.tokens[-1].at) if timeline.tokens else timeline.terminal
+
+
+def _unanswered(reading: Reading, stop: WireFault, patience: Patience, deadline: float) -> None:
+    """No status line came."""
+    reading.fault = fault = stop.fault
+    reading.at = stop.at
+    if fault.kind is not FaultKind.TIMEOUT or fault.phase not in (Phase.REQUEST, Phase.HEADERS):
+        return
+    sent = reading.timeline.request_sent
+    if sent is None or sent + patience.first_token_s > deadline:
+        reading.timer, text = Timer.TOTAL, "the time for the whole probe was up and no reply had begun"
+    else:
+        reading.timer = Timer.FIRST_TOKEN
+        text = f"no reply within {patience.first_token_s:g} s of the request"
+    reading.fault = Fault(FaultKind.TIMEOUT, fault.phase, text, fault.errno)
+
+
+async def _read_answer(
+    reply: Reply, reading: Reading, dialect: Dialect, patience: Patience, deadline: float
+) -> None:
+    """Read a reply with status 200 until it is over, whichever way."""
+    parser = Parser()
+    form: _Form | None = None
+    while not reading.over:
+        until, timer = _until(reading.timeline, patience, deadline)
+        try:
+            arrival = await reply.read(until)
+        except WireFault as stop:
+            _broken(reading, stop, timer, patience, parser)
+            return
+        if arrival is None:
+            _ended(reading, dialect, form, parser)
+            return
+        before = len(reading.timeline.tokens), reading.timeline.terminal
+        _arrived(reading, arrival)
+        form = form or _form(arrival.data)
+        if form is _Form.STREAM or form is None:
+            _stream(reading, dialect, parser, arrival)
+        else:
+            _gather(reading, form, arrival.data)
+        if reading.over:
+            return
+        stuck = arrival.at > until and before == (len(reading.timeline.tokens), reading.timeline.terminal)
+        if stuck or arrival.at > deadline:
+            # Bytes that never pause must not keep a probe alive: no timer of the wire's sees them.
+            _broken(reading, _late(arrival.at), timer if stuck else Timer.TOTAL, patience, parser)
+            return
+
+
+def _until(timeline: Timeline, patience: Patience, deadline: float) -> tuple[float, Timer | None]:
+    """How long to wait for the next bytes, and which limit that is; None: it is over anyway."""
+    if timeline.terminal is not None:
+        until, timer = timeline.terminal + LINGER_S, None
+    elif timeline.tokens:
+        until, timer = timeline.tokens[-1].at + patience.stall_s, Timer.STALL
+    else:
+        sent = timeline.request_sent if timeline.request_sent is not None else timeline.start
+        until, timer = sent + patience.first_token_s, Timer.FIRST_TOKEN
+    if until <= deadline:
+        return until, timer
+    return deadline, None if timer is None else Timer.TOTAL
+
+
+def _late(at: float) -> WireFault:
+    return WireFault(Fault(FaultKind.TIMEOUT, Phase.BODY, "time is up"), at)
+
+
+def _arrived(reading: Reading, arrival: Arrival) -> None:
+    reading.at = arrival.at
+    reading.earliest = arrival.earliest
+    if reading.timeline.first_byte is None:
+        reading.timeline.first_byte = arrival.at
+
+
+def _stream(reading: Reading, dialect: Dialect, parser: Parser, arrival: Arrival) -> None:
+    """Understand the events that these bytes completed."""
+    tokens = reading.timeline.tokens
+    events = parser.feed(arrival.data)
+    if events:
+        reading.heard = True
+    elif not reading.heard and len(reading.body) < _EVIDENCE:
+        reading.body += arrival.data
+    newest = 0
+    for event in events:
+        newest = len(tokens)
+        dialect.event(reading, event)
+        if reading.over:
+            return
+    if events and parser.settled:
+        for token in tokens[newest:]:
+            token.ended_read = True
+            token.earliest = token.at
+    if parser.too_large is not None:
+        reading.fault = Fault(FaultKind.TOO_LARGE, Phase.BODY, parser.too_large)
+        reading.over = True
+
+
+def _gather(reading: Reading, form: _Form, data: bytes) -> None:
+    """Collect an answer that is no stream, until there is enough of it."""
+    reading.body += data
+    if form is _Form.PAGE and len(reading.body) >= _EVIDENCE:
+        _no_stream(reading, "a web page")
+    elif len(reading.body) > WHOLE_BYTES:
+        text = f"the answer is not a stream and over {WHOLE_BYTES} bytes"
+        reading.fault = Fault(FaultKind.TOO_LARGE, Phase.BODY, text)
+        reading.over = True
+
+
+def _broken(
+    reading: Reading, stop: WireFault, timer: Timer | None, patience: Patience, parser: Parser
+) -> None:
+    """The wire gave up. After the terminal evidence that is as good an end as any."""
+    if reading.timeline.terminal is not None:
+        return
+    fault = stop.fault
+    if fault.kind is FaultKind.TIMEOUT:
+        reading.timer = timer
+        fault = Fault(FaultKind.TIMEOUT, fault.phase, _timeout(reading, timer, patience, parser), fault.errno)
+    reading.fault = fault
+    reading.at = stop.at
+
+
+def _timeout(reading: Reading, timer: Timer | None, patience: Patience, parser: Parser) -> str:
+    count = len(reading.timeline.tokens)
+    pieces = "1 piece of text" if count == 1 else f"{count} pieces of text"
+    alive = f"; {parser.comments} keep-alives came" if parser.comments else ""
+    if timer is Timer.FIRST_TOKEN:
+        return f"no token within {patience.first_token_s:g} s of the request{alive}"
+    if timer is Timer.STALL:
+        return f"no token for {patience.stall_s:g} s after {pieces}{alive}"
+    return f"the time for the whole probe was up after {pieces}{alive}"
+
+
+def _ended(reading: Reading, dialect: Dialect, form: _Form | None, parser: Parser) -> None:
+    """The body is complete."""
+    if form is _Form.JSON:
+        _whole(reading, dialect)
+    elif form is _Form.PAGE:
+        _no_stream(reading, "a web page")
+    else:
+        for event in parser.close():
+            reading.heard = True
+            dialect.event(reading, event)
+        if form is not None and not reading.heard and not parser.comments:
+            _no_stream(reading, "neither an event stream nor JSON")
+
+
+def _no_stream(reading: Reading, what: str) -> None:
+    reading.misunderstood(f"status 200, but the answer is {what}: {reading.raw().strip()[:80]}")
+
+
+def _whole(reading: Reading, dialect: Dialect) -> None:
+    body = reading.secrets.hide_bytes(bytes(reading.body))
+    try:
+        answer = json.loads(body)
+    except (ValueError, RecursionError):
+        _no_stream(reading, "neither an event stream nor valid JSON")
+        return
+    if isinstance(answer, dict):
+        dialect.whole(reading, answer)
+        for token in reading.timeline.tokens:
+            token.ended_read = True
+        if reading.timeline.tokens:
+            return
+        if reading.timeline.terminal is not None or reading.over:
+            return
+    error = vendor_error(answer, in_stream=True)
+    if error is None:
+        _no_stream(reading, "JSON without an answer in it")
+    else:
+        reading.failed(error)
+
+
+async def _read_refusal(reply: Reply, reading: Reading, deadline: float) -> None:
+    """Read what a server says beside a status other than 200. The status stands, come what may."""
+    until = min(deadline, reading.at + REFUSAL_S)
+    while len(reading.body) < REFUSAL_BYTES:
+        try:
+            arrival = await reply.read(until)
+        except WireFault:
+            break
+        if arrival is None:
+            break
+        _arrived(reading, arrival)
+        reading.body += arrival.data
+        if arrival.at > until:
+            break
+    try:
+        said = json.loads(reading.secrets.hide_bytes(bytes(reading.body)))
+    except (ValueError, RecursionError):
+        return
+    reading.error = vendor_error(said, in_stream=False)
+
+
+def _evidence(reading: Reading) -> str:
+    """The beginning of a body that is no proper answer; empty where it was one."""
+    if reading.heard or reading.timeline.tokens:
+        return ""
+    return clean(reading.raw(), BODY_KEPT)

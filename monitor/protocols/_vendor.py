@@ -1,0 +1,104 @@
+"""What vendors' replies have in common: error objects, request ids, headers worth keeping."""
+
+from collections.abc import Mapping
+
+from monitor.core.observation import DETAIL_KEPT, VendorError, clean
+
+_KEPT = frozenset(
+    {
+        "retry-after", "openai-processing-ms", "server", "via", "cf-ray", "content-type", "date", "location",
+    }
+)  # fmt: skip
+_KEPT_FAMILY = ("x-ratelimit-", "anthropic-ratelimit-")
+_HEADER_KEPT = 200
+_REQUEST_IDS = (
+    "x-request-id", "request-id", "x-generation-id", "apim-request-id", "x-ms-request-id", "cf-ray",
+)  # fmt: skip
+_WORD_KEPT = 100
+_MESSAGES = ("message", "msg", "detail", "errors", "error_msg", "error_message", "status_msg", "title")
+_CODES = ("code", "error_code", "status_code", "statusCode")
+_DEEPEST = 4
+
+
+def kept_headers(headers: Mapping[str, str]) -> dict[str, str]:
+    """The headers that help a person or the judge."""
+    return {
+        name: value[:_HEADER_KEPT]
+        for name, value in headers.items()
+        if name in _KEPT or name.startswith(_KEPT_FAMILY)
+    }
+
+
+def request_id(headers: Mapping[str, str]) -> str | None:
+    """What the provider's support asks for first."""
+    for name in _REQUEST_IDS:
+        value = headers.get(name)
+        if value:
+            return value[:_HEADER_KEPT]
+    return None
+
+
+def vendor_error(payload: object, *, in_stream: bool) -> VendorError | None:
+    """The error object in a parsed body, in any of the shapes that vendors use; None if there is none.
+
+    Any object with a message counts, so ask only where no answer was found.
+    """
+    if isinstance(payload, list) and payload:
+        payload = payload[0]  # Gemini's compatible door wraps its errors in a list
+    if not isinstance(payload, dict):
+        return None
+    inner = payload.get("error") or payload.get("base_resp") or payload
+    kind: object = None
+    if not isinstance(inner, dict):
+        kind, inner = inner, {**payload, "message": payload.get("message") or inner}
+    message = _message(inner)
+    code = _code(inner)
+    if not message and code is None:
+        return None
+    kind = inner.get("type") or inner.get("status") or kind
+    return VendorError(
+        code=code,
+        type=clean(kind, _WORD_KEPT) if isinstance(kind, str) and kind != message else None,
+        message=clean(message, DETAIL_KEPT),
+        in_stream=in_stream,
+    )
+
+
+def _message(inner: dict[str, object]) -> str:
+    text = next((words for key in _MESSAGES if (words := _words(inner.get(key), 0))), "")
+    param = inner.get("param")
+    if isinstance(param, str) and param and param not in text:
+        text = f"{text} (param {param})".strip()
+    metadata = inner.get("metadata")
+    if isinstance(metadata, dict):  # OpenRouter: what the provider behind it said, and who that was
+        behind = [metadata.get("provider_name"), metadata.get("raw")]
+        said = ": ".join(part for part in behind if isinstance(part, str) and part)
+        text = f"{text} [{said}]" if said else text
+    return text
+
+
+def _words(value: object, depth: int) -> str:
+    """The words in a message: a text, pydantic's list of problems, or a vendor's own nesting."""
+    if isinstance(value, str):
+        return value
+    if depth >= _DEEPEST:
+        return ""
+    if isinstance(value, list):
+        return "; ".join(words for part in value[:5] if (words := _words(part, depth + 1)))
+    if isinstance(value, dict):
+        text = next((words for key in _MESSAGES if (words := _words(value.get(key), depth + 1))), "")
+        place = value.get("loc")
+        if isinstance(place, list) and place:
+            return f"{'.'.join(str(part)[:_WORD_KEPT] for part in place[:8])}: {text}"
+        return text
+    return ""
+
+
+def _code(inner: dict[str, object]) -> str | None:
+    for key in _CODES:
+        value = inner.get(key)
+        if isinstance(value, str) and value:
+            return clean(value, _WORD_KEPT)
+        if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 10**9:
+            return str(value)
+    return None

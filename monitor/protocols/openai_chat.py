@@ -1,0 +1,364 @@
+"""OpenAI's chat completions, streamed, and the dialects of everybody who speaks them too.
+
+Which server writes what, and so why a rule is here, stands beside the rule. Nothing that a
+server sends is indexed blindly: any field may be absent, null or of another type.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+from pydantic import field_validator
+
+from monitor.config.secrets import SecretText
+from monitor.config.settings import ModelSettings
+from monitor.core.observation import Observation, Usage, VendorError, clean
+from monitor.core.sse import Event
+from monitor.core.timeline import Channel, Timeline
+from monitor.core.wire import Limits, Request, Wire
+from monitor.protocols import Reveal
+from monitor.protocols._model import (
+    Template,
+    expectations,
+    patience,
+    prompt_with_nonce,
+    refuse_fields,
+    worst_case,
+)
+from monitor.protocols._prepare import headers, secrets
+from monitor.protocols._reading import Conversation, Reading
+from monitor.protocols._vendor import vendor_error
+
+_LIMIT_FIELDS = ("max_tokens", "max_completion_tokens")
+_USAGE_FIELDS = ("stream_options", "include_usage", "include_obfuscation")
+_RESERVED = {
+    "messages": "write `prompt` beside `body`, so that the nonce can go in front",
+    "stream": "a probe always streams",
+    "max_tokens": "write `max_tokens` beside `body`",
+    "max_completion_tokens": "write `max_tokens` beside `body`, and max_tokens_field where it matters",
+}
+_KEPT = 200
+
+
+class Settings(ModelSettings):
+    """An endpoint that speaks OpenAI's chat completions."""
+
+    @field_validator("body")
+    @classmethod
+    def _body(cls, value: dict[str, Any]) -> dict[str, Any]:
+        refuse_fields(value, _RESERVED)
+        return value
+
+    @field_validator("omit")
+    @classmethod
+    def _omit(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for name in ("messages", "stream"):
+            if name in value:
+                raise ValueError(f'"{name}" cannot be left out: there is no probe without it')
+        return value
+
+
+def prepare(settings: Settings, reveal: Reveal) -> "Chat":
+    """One endpoint, ready to be looked at."""
+    return Chat(settings, reveal)
+
+
+class _Form(NamedTuple):
+    """The two things in a request that servers disagree about."""
+
+    limit_field: str
+    usage_asked: bool
+
+
+class Chat:
+    """One endpoint, ready to be looked at."""
+
+    def __init__(self, settings: Settings, reveal: Reveal) -> None:
+        host = urlsplit(settings.base_url).hostname or ""
+        self._at_openai = host == "api.openai.com" or host.endswith(".api.openai.com")
+        self._settings = settings
+        self._url = f"{settings.base_url}/chat/completions"
+        own = {"Content-Type": "application/json", "Accept": "text/event-stream"}
+        keys: list[SecretText] = []
+        if settings.api_key is not None:
+            keys.append(settings.api_key)
+            own["Authorization"] = f"Bearer {reveal(settings.api_key)}"
+        self._headers = headers(own, settings, reveal)
+        self._conversation = Conversation(Dialect(), patience(settings), secrets(settings, reveal, keys))
+        self._templates: dict[_Form, Template] = {}
+        self.model = settings.model
+        self.identity = f"openai-chat {settings.base_url} {settings.model}"
+        self.expect = expectations(settings)
+        limited = self._form({}).limit_field not in settings.omit
+        self.worst_case = worst_case(settings.prompt, settings.max_tokens if limited else None)
+
+    async def look(
+        self, wire: Wire, timeline: Timeline, limits: Limits, nonce: str, learnt: Mapping[str, str]
+    ) -> Observation:
+        """Ask once; ask again, once, where the server refused a field that we can do without."""
+        talk, form = self._conversation, self._form(learnt)
+        reading = await talk.ask(wire, self._request(form, nonce), timeline, limits)
+        other = self._other_form(form, reading)
+        if other == form:
+            return talk.observe(reading, {})
+        again = await talk.ask(wire, self._request(other, nonce), Timeline(start=reading.at), limits)
+        _carry_over(again, timeline)
+        return talk.observe(again, self._lesson(form, other, again))
+
+    def _form(self, learnt: Mapping[str, str]) -> _Form:
+        field: str = self._settings.max_tokens_field
+        if field == "auto":
+            said = learnt.get("max_tokens_field")
+            usual = "max_completion_tokens" if self._at_openai else "max_tokens"
+            field = said if said in _LIMIT_FIELDS else usual
+        return _Form(field, usage_asked=learnt.get("omit") != "stream_options")
+
+    def _request(self, form: _Form, nonce: str) -> Request:
+        template = self._templates.get(form)
+        if template is None:
+            template = self._templates[form] = self._template(form)
+        return Request("POST", self._url, self._headers, template.fill(nonce))
+
+    def _template(self, form: _Form) -> Template:
+        settings = self._settings
+        options = {"include_usage": True}
+        if self._at_openai:
+            options["include_obfuscation"] = False  # random padding in every chunk, on by default
+        body = {
+            "model": settings.model,
+            "messages": [{"role": "user", "content": prompt_with_nonce(settings.prompt)}],
+            "stream": True,
+            "stream_options": options,
+            form.limit_field: settings.max_tokens,
+            **settings.body,
+        }
+        return Template(body, settings.omit if form.usage_asked else (*settings.omit, "stream_options"))
+
+    def _other_form(self, form: _Form, reading: Reading) -> _Form:
+        """The form to try instead; the same where the server did not complain of it."""
+        if reading.status not in (400, 422):
+            return form
+        said = reading.said()
+        field, usage_asked = form
+        if usage_asked and "stream_options" not in self._settings.omit and _names(said, *_USAGE_FIELDS):
+            usage_asked = False
+        changeable = self._settings.max_tokens_field == "auto" and field not in self._settings.omit
+        if changeable and _names(said, field) and not _VALUE.search(said):
+            field = _LIMIT_FIELDS[1 - _LIMIT_FIELDS.index(field)]
+        return _Form(field, usage_asked)
+
+    def _lesson(self, before: _Form, after: _Form, again: Reading) -> dict[str, str]:
+        """What to remember, so that the next probe need not ask twice: what the server took."""
+        lesson: dict[str, str] = {}
+        if again.status is None:
+            return lesson
+        if after.usage_asked != before.usage_asked:
+            lesson["omit"] = "stream_options"
+        taken = self._other_form(after, again).limit_field == after.limit_field
+        if after.limit_field != before.limit_field and taken:
+            lesson["max_tokens_field"] = after.limit_field
+        return lesson
+
+
+_VALUE = re.compile(
+    r"too (large|small|high|low|big|long|short)|at (most|least)|(greater|less|more|fewer) than|exceed"
+    r"|must be|should be|maximum|minimum|out of range",
+    re.IGNORECASE,
+)
+"""It is the value that is wrong, so another name would not help."""
+
+
+def _names(said: str, *names: str) -> bool:
+    return any(re.search(rf"(?<!\w){name}(?!\w)", said) for name in names)
+
+
+def _carry_over(again: Reading, timeline: Timeline) -> None:
+    """The second exchange is the one that is measured; the time of the first was ours to spend."""
+    second = again.timeline
+    lost_s = second.start - timeline.start
+    for phase in fields(second):
+        if phase.name != "start":
+            setattr(timeline, phase.name, getattr(second, phase.name))
+    timeline.own_s = second.own_s + lost_s
+    again.timeline = timeline
+
+
+class Dialect:
+    """What the chunks of a chat completion mean. Without state: all of it is in the reading."""
+
+    def event(self, reading: Reading, event: Event) -> None:
+        """One chunk, or the end of the stream."""
+        data = reading.secrets.hide(event.data)
+        if data.lstrip().startswith("[DONE]"):
+            reading.finished(None)
+            reading.over = True
+            return
+        try:
+            chunk = json.loads(data)
+        except (ValueError, RecursionError):
+            self._no_json(reading, event.name, data)
+            return
+        if event.name == "error":
+            _fail(reading, chunk)
+        elif type(chunk) is dict:
+            _chunk(reading, chunk)
+        else:
+            reading.misunderstood(f"an event is no JSON object: {data[:_KEPT]}")
+
+    def whole(self, reading: Reading, answer: dict[str, Any]) -> None:
+        """A completion in one piece: `message` stands where the deltas would."""
+        _chunk(reading, answer)
+
+    def usage(self, said: object) -> Usage | None:
+        """The counts; those that cannot be true are unknown."""
+        return _usage(said)
+
+    def _no_json(self, reading: Reading, name: str, data: str) -> None:
+        if name == "error":
+            reading.failed(VendorError(message=clean(data, _KEPT * 2), in_stream=True))
+        elif data.strip() and name not in _KEEPALIVES:
+            reading.misunderstood(f"an event is not valid JSON: {data[:_KEPT]}")
+
+
+_KEEPALIVES = frozenset({"ping", "keepalive", "keep-alive", "heartbeat"})
+
+
+def _fail(reading: Reading, said: object) -> None:
+    """An error, in whichever shape; one that says nothing is an error too."""
+    error = vendor_error(said, in_stream=True)
+    reading.failed(
+        error or VendorError(message=f"an error without a message: {clean(str(said), _KEPT)}", in_stream=True)
+    )
+
+
+def _chunk(reading: Reading, chunk: dict[str, Any]) -> None:
+    # vLLM before 2025 sent its error as the whole chunk, `{"object": "error", "message": …}`.
+    if chunk.get("error") or chunk.get("object") == "error" or chunk.get("type") == "error":
+        _fail(reading, chunk)
+        return
+    if reading.served_model is None:
+        model = chunk.get("model")  # empty in Azure's first chunk, which has no choices either
+        reading.served_model = clean(model, _KEPT) if isinstance(model, str) and model else None
+    if reading.answer_id is None:
+        name = chunk.get("id")
+        reading.answer_id = clean(name, _KEPT) if isinstance(name, str) and name else None
+    if chunk.get("usage"):  # Mistral: in the last chunk; vLLM: in every chunk, if told to
+        reading.usage = chunk["usage"]
+    groq = chunk.get("x_groq")
+    if type(groq) is dict:
+        _groq(reading, groq)
+    choices = chunk.get("choices")
+    if type(choices) is list:
+        for choice in choices:
+            if type(choice) is dict:
+                _choice(reading, choice)
+
+
+def _groq(reading: Reading, extra: dict[str, Any]) -> None:
+    if extra.get("error"):
+        _fail(reading, extra)
+    if extra.get("usage"):
+        reading.usage = extra["usage"]
+
+
+def _choice(reading: Reading, choice: dict[str, Any]) -> None:
+    delta = choice.get("delta")
+    if type(delta) is not dict:
+        delta = choice.get("message")  # whole answers, and old servers' last chunk
+    if type(delta) is dict:
+        _delta(reading, delta)
+    reason = choice.get("finish_reason")
+    if not reason or type(reason) is not str:
+        return
+    if reason == "error":  # OpenRouter, after the provider behind it broke
+        _fail(reading, choice if choice.get("error") else {"message": "finish_reason is error"})
+        return
+    if reason == "content_filter":
+        reading.filtered = True
+    if choice.get("usage"):  # Moonshot
+        reading.usage = choice["usage"]
+    reading.finished(reason)
+
+
+def _delta(reading: Reading, delta: dict[str, Any]) -> None:
+    reasoning = delta.get("reasoning_content") or delta.get("reasoning") or delta.get("reasoning_details")
+    if reasoning:  # OpenRouter sends the same text twice, in `reasoning` and in `reasoning_details`
+        text = _text(reasoning)
+        if text:
+            reading.token(text, Channel.REASONING)
+    content = delta.get("content")
+    if type(content) is str:
+        if content:
+            reading.token(content, Channel.ANSWER)
+    elif type(content) is list:
+        _parts(reading, content)
+    if "refusal" in delta or "tool_calls" in delta or "function_call" in delta:
+        _other(reading, delta)
+
+
+def _parts(reading: Reading, content: list[Any]) -> None:
+    """Mistral's reasoning models send content in typed parts."""
+    for part in content:
+        if type(part) is dict:
+            thinking = _text(part.get("thinking"))
+            if thinking:
+                reading.token(thinking, Channel.REASONING)
+            text = _text(part.get("text"))
+            if text:
+                reading.token(text, Channel.ANSWER)
+
+
+def _other(reading: Reading, delta: dict[str, Any]) -> None:
+    """Text that was generated, but is no answer."""
+    calls = delta.get("tool_calls")
+    calls = [call.get("function") for call in calls if type(call) is dict] if type(calls) is list else []
+    texts = [call.get("arguments") for call in (*calls, delta.get("function_call")) if type(call) is dict]
+    for text in (delta.get("refusal"), *texts):
+        if type(text) is str and text:
+            reading.token(text, Channel.OTHER)
+
+
+def _text(value: object) -> str:
+    """The text in a text, a part or a list of parts. Encrypted reasoning has none."""
+    if type(value) is str:
+        return value
+    if type(value) is dict:
+        inner = value.get("text") or value.get("summary")
+        return inner if type(inner) is str else ""
+    if type(value) is list:
+        return "".join(_text(part) for part in value if type(part) is not list)
+    return ""
+
+
+def _usage(said: object) -> Usage | None:
+    if type(said) is not dict:
+        return None
+    prompt = _count(said, "prompt_tokens")
+    completion = _count(said, "completion_tokens")
+    total = _count(said, "total_tokens")
+    reasoning = _count(said.get("completion_tokens_details"), "reasoning_tokens")
+    if reasoning is None:
+        reasoning = _count(said, "reasoning_tokens")
+    cached = _count(said.get("prompt_tokens_details"), "cached_tokens")
+    if cached is None:
+        cached = _count(said, "prompt_cache_hit_tokens")  # DeepSeek
+    if reasoning and completion is not None and total == (prompt or 0) + completion + reasoning:
+        completion += reasoning  # xAI, and gateways to Gemini, count reasoning beside the completion
+    usage = Usage(
+        input_tokens=prompt or None,
+        output_tokens=completion,
+        reasoning_tokens=reasoning,
+        cached_tokens=cached,
+    )
+    return None if usage.input_tokens is None and not completion else usage
+
+
+def _count(said: object, name: str) -> int | None:
+    """A count that can be true, None otherwise."""
+    value = said.get(name) if type(said) is dict else None
+    if type(value) is float and value.is_integer():
+        value = int(value)
+    return value if type(value) is int and 0 <= value < 10**9 else None

@@ -1,0 +1,179 @@
+"""A wire in memory: it replays what a server once sent, in a time of its own.
+
+No clock runs: every piece says how long it took, and a read that would wait too long is told so
+at once. The stamps are therefore exact, and the same in every run.
+"""
+
+import json
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from monitor.config.secrets import SecretText
+from monitor.config.settings import ModelSettings
+from monitor.core.observation import Observation
+from monitor.core.timeline import Timeline
+from monitor.core.wire import Arrival, Fault, FaultKind, Limits, Phase, Request, WireFault
+from monitor.protocols import Look, registry
+
+START = 1000.0
+KEY = "sk-very-secret-4271"
+SETUP = {"dns_s": 0.010, "connect_s": 0.020, "tls_s": 0.030}
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Bytes, and how many seconds after the bytes before them they came."""
+
+    data: bytes
+    after: float = 0.010
+
+
+@dataclass(frozen=True)
+class Recording:
+    """One exchange as it was. `ending` is None for a proper end, "open" for none at all."""
+
+    pieces: Sequence[Piece] = ()
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
+    ending: FaultKind | str | None = None
+    headers_after: float = 0.100
+    refused: Fault | None = None
+    """The fault instead of any reply."""
+    certificate_days: float | None = 60.0
+
+
+class Replay:
+    """A wire that plays its recordings one after the other, one for each exchange."""
+
+    def __init__(self, *recordings: Recording) -> None:
+        self._left = list(recordings)
+        self.requests: list[Request] = []
+        self.limits: list[Limits] = []
+        self.open = 0
+
+    @asynccontextmanager
+    async def exchange(
+        self, request: Request, timeline: Timeline, limits: Limits
+    ) -> AsyncIterator["PlayedReply"]:
+        recording = self._left.pop(0)
+        self.requests.append(request)
+        self.limits.append(limits)
+        if recording.refused is not None:
+            raise WireFault(recording.refused, timeline.start + 1.0)
+        timeline.dns_s, timeline.connect_s, timeline.tls_s = SETUP.values()
+        timeline.own_s = 0.001
+        timeline.request_sent = timeline.start + sum(SETUP.values()) + timeline.own_s
+        due = timeline.request_sent + recording.headers_after
+        allowed = timeline.request_sent + (limits.headers_s or 1e9)
+        if due > min(allowed, limits.deadline):
+            fault = Fault(FaultKind.TIMEOUT, Phase.HEADERS, "no headers in time")
+            raise WireFault(fault, min(allowed, limits.deadline))
+        timeline.headers = due
+        self.open += 1
+        try:
+            yield PlayedReply(recording, due, limits)
+        finally:
+            self.open -= 1
+
+
+class PlayedReply:
+    def __init__(self, recording: Recording, now: float, limits: Limits) -> None:
+        self._pieces = iter(recording.pieces)
+        self._next = next(self._pieces, None)
+        self._recording = recording
+        self._now = now
+        self._deadline = limits.deadline
+        self._room = limits.body_bytes
+
+    @property
+    def status(self) -> int:
+        return self._recording.status
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        return self._recording.headers
+
+    @property
+    def certificate_days(self) -> float | None:
+        return self._recording.certificate_days
+
+    async def read(self, until: float) -> Arrival | None:
+        until = min(until, self._deadline)
+        if self._next is None:
+            return self._end(until)
+        due = self._now + self._next.after
+        if due > until:
+            raise self._timeout(until)
+        piece, self._now = self._next, due
+        self._next = next(self._pieces, None)
+        self._room -= len(piece.data)
+        if self._room < 0:
+            raise WireFault(Fault(FaultKind.TOO_LARGE, Phase.BODY, "the body is too large"), due)
+        return Arrival(piece.data, due, due - 0.002)
+
+    def _end(self, until: float) -> None:
+        ending = self._recording.ending
+        if ending == "open":
+            raise self._timeout(until)
+        if isinstance(ending, FaultKind):
+            raise WireFault(Fault(ending, Phase.BODY, f"it ended: {ending}"), self._now)
+
+    def _timeout(self, until: float) -> WireFault:
+        self._now = until
+        return WireFault(Fault(FaultKind.TIMEOUT, Phase.BODY, "nothing came in time"), until)
+
+
+def reveal(text: SecretText) -> str:
+    """The one secret of these tests."""
+    return text.template.replace("${env:KEY}", KEY)
+
+
+def look_of(protocol: str, **values: Any) -> Look:
+    """One endpoint of that protocol, ready to be looked at."""
+    module = registry()[protocol]
+    settings: dict[str, Any] = {
+        "id": "acme/thing",
+        "provider": "acme",
+        "slug": "thing",
+        "provider_name": "Acme",
+        "protocol": protocol,
+        "name": "thing",
+    }
+    if issubclass(module.Settings, ModelSettings):
+        settings |= {
+            "model": "acme-1",
+            "base_url": "https://api.acme.example/v1",
+            "api_key": SecretText("${env:KEY}"),
+        }
+    return module.prepare(module.Settings(**settings | values), reveal)
+
+
+async def look(
+    at: Look,
+    *recordings: Recording,
+    nonce: str = "0badc0de",
+    learnt: Mapping[str, str] | None = None,
+    timeout: float = 30.0,
+    wire: Replay | None = None,
+) -> Observation:
+    """One look at what was recorded."""
+    timeline = Timeline(start=START)
+    limits = Limits(deadline=START + timeout, connect_s=10.0)
+    return await at.look(wire or Replay(*recordings), timeline, limits, nonce, learnt or {})
+
+
+def events(*chunks: object, end: str = "\n\n") -> bytes:
+    """Chunks as a server writes them; a text stands for itself."""
+    lines = [
+        chunk if isinstance(chunk, str) else f"data: {json.dumps(chunk, ensure_ascii=False)}"
+        for chunk in chunks
+    ]
+    return "".join(line + end for line in lines).encode()
+
+
+def streamed(*reads: bytes, after: float = 0.010, ending: FaultKind | str | None = None) -> Recording:
+    """A stream of status 200 that came in these reads."""
+    headers = {"content-type": "text/event-stream", "x-request-id": "req-1"}
+    return Recording([Piece(read, after) for read in reads], headers=headers, ending=ending)
