@@ -92,8 +92,7 @@ class Chat:
         self.model = settings.model
         self.identity = f"openai-chat {settings.base_url} {settings.model}"
         self.expect = expectations(settings)
-        limited = self._form({}).limit_field not in settings.omit
-        self.worst_case = worst_case(settings.prompt, settings.max_tokens if limited else None)
+        self.worst_case = worst_case(settings.prompt, self._longest_answer())
 
     async def look(
         self, wire: Wire, timeline: Timeline, limits: Limits, nonce: str, learnt: Mapping[str, str]
@@ -107,6 +106,13 @@ class Chat:
         again = await talk.ask(wire, self._request(other, nonce), Timeline(start=reading.at), limits)
         _carry_over(again, timeline)
         return talk.observe(again, self._lesson(form, other, again))
+
+    def _longest_answer(self) -> int | None:
+        """In tokens. Where our limit is not sent, the model's own is left, if the config says it."""
+        settings = self._settings
+        if self._form({}).limit_field not in settings.omit:
+            return settings.max_tokens
+        return None if settings.limits is None else settings.limits.max_output
 
     def _form(self, learnt: Mapping[str, str]) -> _Form:
         field: str = self._settings.max_tokens_field

@@ -519,7 +519,10 @@ def test_the_worst_case_is_known_before_anything_is_sent():
     worst = look_of("openai-chat", prompt="x" * 1000, max_tokens=99).worst_case
     assert worst.output_tokens == 99
     assert 500 <= worst.input_tokens <= 1000
-    assert look_of("openai-chat", omit=["max_tokens"]).worst_case.output_tokens is None
+    unlimited = look_of("openai-chat", omit=["max_tokens"])
+    assert unlimited.worst_case.output_tokens is None
+    known = look_of("openai-chat", omit=["max_tokens"], limits={"max_output": 4096})
+    assert known.worst_case.output_tokens == 4096
 
 
 # Resends
