@@ -18,7 +18,7 @@ import structlog
 
 from monitor.core.belief import Belief, Event, Rules, advance
 from monitor.core.instant import Instant
-from monitor.core.step import Checkpoint, Known, Owed, Result, Sent, Step, to_json
+from monitor.core.step import Checkpoint, Done, Known, Owed, Result, Step, to_json
 from monitor.core.slots import Gap, Segment
 from monitor.store.engine import DatabaseAway, DatabaseRefused
 from monitor.store.journal import Journal
@@ -114,7 +114,7 @@ class Writer:
         event: Event,
         *,
         result: Result | None = None,
-        command_done: int | None = None,
+        done: Done | None = None,
     ) -> Belief:
         """Decide what follows from an event, and owe it to the database. Returns the new belief."""
         follows = advance(self.belief(endpoint), event, self._rules[endpoint], self._now())
@@ -127,7 +127,7 @@ class Writer:
                 updates=follows.updates,
                 alerts=follows.alerts,
                 quiet=follows.quiet,
-                command_done=command_done,
+                done=done,
             )
         )
         return follows.belief
@@ -137,9 +137,6 @@ class Writer:
 
     def segment(self, segment: Segment) -> None:
         self.put(Step(segment=segment))
-
-    def sent(self, mark: Sent) -> None:
-        self.put(Step(sent=mark))
 
     def put(self, step: Step) -> None:
         """Queue a decided step."""

@@ -67,10 +67,11 @@ def measure(seen: Observation) -> Figures:
         )
     first, last = line.tokens[0], line.tokens[-1]
     setup_s = _setup_s(line)
-    net_s = first.at - line.request_sent
+    # An answer can overtake the end of the request; nothing takes less than no time.
+    net_s = max(0.0, first.at - line.request_sent)
     ttft_s = setup_s + net_s
     answer = line.first(Channel.ANSWER)
-    ttfat_s = None if answer is None else setup_s + answer.at - line.request_sent
+    ttfat_s = None if answer is None else setup_s + max(0.0, answer.at - line.request_sent)
     count = _visible(usage, line.tokens)
     speed = output_speed(line.tokens, count)
     whole_s = ttft_s + last.at - first.at
@@ -149,7 +150,7 @@ def _total_s(line: Timeline) -> float:
         return _setup_s(line)
     if line.request_sent is None:
         return max(_setup_s(line), line.end - line.start - line.own_s)
-    return _setup_s(line) + line.end - line.request_sent
+    return _setup_s(line) + max(0.0, line.end - line.request_sent)
 
 
 def _unsaid(usage: Usage | None) -> bool:

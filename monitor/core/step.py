@@ -77,6 +77,14 @@ class Sent:
     error: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Done:
+    """An operator's command that was carried out."""
+
+    command: int
+    at: Instant
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
     """Everything that one event adds. Any part may be missing."""
@@ -90,14 +98,13 @@ class Step:
     gap: Gap | None = None
     segment: Segment | None = None
     sent: Sent | None = None
-    command_done: int | None = None
-    """Id of an operator's command that this step carries out."""
+    done: Done | None = None
 
     @property
     def urgent(self) -> bool:
         """Somebody waits for it: it is bad news, changes a state or owes an alert."""
         bad = self.result is not None and self.result.outcome.blame is Blame.PROVIDER
-        return bool(bad or self.transitions or self.alerts or self.updates or self.command_done)
+        return bool(bad or self.transitions or self.alerts or self.updates or self.done)
 
 
 # JSON
@@ -124,8 +131,8 @@ def to_json(step: Step) -> Json:
         out["segment"] = _segment_json(step.segment)
     if step.sent is not None:
         out["sent"] = _plain(step.sent)
-    if step.command_done is not None:
-        out["command_done"] = step.command_done
+    if step.done is not None:
+        out["done"] = _plain(step.done)
     return out
 
 
@@ -142,7 +149,7 @@ def step_from_json(raw: Json) -> Step:
         gap=Gap(**{**gap, "reason": GapReason(gap["reason"])}) if gap else None,
         segment=_segment(raw["segment"]) if "segment" in raw else None,
         sent=Sent(**raw["sent"]) if "sent" in raw else None,
-        command_done=raw.get("command_done"),
+        done=Done(**raw["done"]) if "done" in raw else None,
     )
 
 

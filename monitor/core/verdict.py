@@ -322,7 +322,8 @@ def _stream(seen: Observation, expect: Expect, learnt: Learnt, figures: Figures,
             f'the answer does not contain "{expect.answer}"; it begins: {seen.answer[:200]}',
         )
     return (
-        _swapped(seen, expect, learnt, model)
+        _mistimed(figures)
+        or _swapped(seen, expect, learnt, model)
         or _slow(figures, expect)
         or _certificate(seen, expect)
         or _Ruling(Outcome.OK)
@@ -372,6 +373,16 @@ def _swapped(seen: Observation, expect: Expect, learnt: Learnt, model: str) -> _
     return _Ruling(
         Outcome.MODEL_SWAPPED,
         f"{served} answered; until now it was {learnt.served_model} (asked for {model})",
+    )
+
+
+def _mistimed(figures: Figures) -> _Ruling | None:
+    """We came too late to tell when the first token arrived: our fault, and no figure of theirs."""
+    width, ttft = figures.ttft_uncertainty_ms, figures.ttft_ms
+    if width is None or ttft is None or width <= 5.0 or width <= 0.05 * ttft:
+        return None
+    return _Ruling(
+        Outcome.SELF_OVERLOAD, f"the first token is known only to within {width:,.0f} ms: the monitor was too busy"
     )
 
 

@@ -16,7 +16,7 @@ from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.schema import Table
 
 from monitor.core.alert import Alert, Kind
-from monitor.core.belief import RING_KEPT, RING_MOST, Belief, Quiet, Sample
+from monitor.core.belief import RING_KEPT, RING_MOST, Belief, Sample
 from monitor.core.figures import TokenSource
 from monitor.core.instant import Instant, Span
 from monitor.core.outcome import Blame
@@ -32,6 +32,7 @@ from monitor.core.step import (
 )
 from monitor.store import lock, schema
 from monitor.store.engine import Database
+from monitor.store.prune import prune
 
 PICO = Decimal(10) ** 12
 _MOST_INT = 2**31 - 1
@@ -47,6 +48,17 @@ class Command:
     at: Instant
     kind: str
     arguments: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Announced:
+    """A maintenance that was announced by command."""
+
+    id: str
+    title: str
+    patterns: tuple[str, ...]
+    starts: Instant
+    ends: Instant
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -204,8 +216,8 @@ class Journal:
             )
         if step.sent is not None:
             rows["sent"].append(_sent_row(step.sent))
-        if step.command_done is not None:
-            rows["command"].append({"command_id": step.command_done, "done": _moment(step)})
+        if step.done is not None:
+            rows["command"].append({"command_id": step.done.command, "done": step.done.at})
 
     # Reading
 
@@ -252,22 +264,19 @@ class Journal:
 
         return self._database.read(work)
 
-    def commands(self) -> list[Command]:
-        """What operators asked for and nobody has done yet, oldest first."""
+    def asked(self, since: Instant) -> tuple[list[Command], list[Announced]]:
+        """What operators asked for and nobody has done yet, oldest first; and the maintenance
+        announced that does not end before `since`."""
+        return self._database.read(lambda connection: _asked(connection, since), 2.0)
 
-        def work(connection: Connection) -> list[Command]:
-            table = schema.command
-            query = (
-                select(table.c.id, table.c.at, table.c.kind, table.c.arguments)
-                .where(table.c.done_at.is_(None))
-                .order_by(table.c.id)
-            )
-            return [
-                Command(row.id, Instant(row.at), row.kind, json.loads(row.arguments))
-                for row in connection.execute(query)
-            ]
+    def prune(self, before: Instant) -> int:
+        """Delete some of the results that are older than that; how many."""
 
-        return self._database.read(work, limit_s=2.0)
+        def work(connection: Connection) -> int:
+            lock.check(connection, self._epoch)
+            return prune(connection, before)
+
+        return self._database.write(work, limit_s=10.0)
 
     def spent(self, endpoint: str, since: Instant) -> Decimal:
         """USD that an endpoint's probes cost since then."""
@@ -280,6 +289,29 @@ class Journal:
             return int(connection.execute(query).scalar_one())
 
         return Decimal(self._database.read(work)) / PICO
+
+
+def _asked(connection: Connection, since: Instant) -> tuple[list[Command], list[Announced]]:
+    command, planned = schema.command, schema.maintenance
+    asked = connection.execute(
+        select(command.c.id, command.c.at, command.c.kind, command.c.arguments)
+        .where(command.c.done_at.is_(None))
+        .order_by(command.c.id)
+    ).all()
+    announced = connection.execute(select(planned).where(planned.c.ends > since)).all()
+    return (
+        [Command(row.id, Instant(row.at), row.kind, json.loads(row.arguments)) for row in asked],
+        [
+            Announced(
+                id=row.id,
+                title=row.title,
+                patterns=tuple(json.loads(row.patterns)),
+                starts=Instant(row.starts),
+                ends=Instant(row.ends),
+            )
+            for row in announced
+        ],
+    )
 
 
 def _never() -> Any:
@@ -434,12 +466,6 @@ def _sent_row(sent: Sent) -> Row:
     }
 
 
-def _moment(step: Step) -> int:
-    """When a command was carried out: as the belief that followed from it tells, if any did."""
-    spans = [span.ends or span.starts for span in step.quiet]
-    return max(spans, default=step.belief.since if step.belief else 0)
-
-
 def _read_ring(
     connection: Connection, number: int, over: Span, now: Instant
 ) -> tuple[tuple[Sample, ...], Instant | None]:
@@ -522,12 +548,3 @@ def _read_segments(connection: Connection, names: Mapping[int, str]) -> dict[str
         for row in rows
         if row.endpoint_id in names
     }
-
-
-def read_quiet(connection: Connection) -> list[tuple[int, Quiet, Instant]]:
-    """Open spans of maintenance and pause: endpoint number, kind, start."""
-    table = schema.quiet
-    rows = connection.execute(
-        select(table.c.endpoint_id, table.c.kind, table.c.starts).where(table.c.ends.is_(None))
-    )
-    return [(row.endpoint_id, Quiet(row.kind), Instant(row.starts)) for row in rows]

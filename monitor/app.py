@@ -1,0 +1,432 @@
+"""The composition root: builds the parts, runs them, stops them in order.
+
+Start: lock, migration, what the spool holds, what was believed; only then the first beat.
+Stop: no new probe, those that run are cut off after a while, the writer drains.
+"""
+
+import asyncio
+import contextlib
+import os
+import resource
+import secrets as randomness
+import signal
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from monitor import __version__, compose, notifier, systemd, upkeep
+from monitor.clock import SYSTEM, Clock
+from monitor.config.secrets import Secrets
+from monitor.config.settings import Config
+from monitor.config.where import database_url
+from monitor.core.belief import Removed, Rules, Tick, needs_tick
+from monitor.core.instant import DAY, Instant, Span, iso
+from monitor.core.step import Checkpoint, Known
+from monitor.notifier import Notifier
+from monitor.pipeline import Pipeline
+from monitor.purse import Purse
+from monitor.schedule import Schedule, Scheduled
+from monitor.store import migrate, prune
+from monitor.store.engine import Database, DatabaseAway
+from monitor.store.journal import Announced, Command, Journal, Stopped
+from monitor.store.lock import Deposed, Ownership, acquire
+from monitor.store.spool import Spool, load_checkpoint
+from monitor.transport.wire import Transports, open_transports
+from monitor.upkeep import Upkeep
+from monitor.web.process import PageProcess
+from monitor.writer import Writer
+
+log = structlog.get_logger()
+
+CUT_OFF_S = 8.0
+"""Probes that run at the end get this long."""
+LAST_MESSAGES_S = 0.5
+RETRY_S = 1.0
+
+
+class Unready(Exception):
+    """The daemon cannot start; the text says why and what to do."""
+
+
+@dataclass(slots=True)
+class Held:
+    """The database while it is ours, and what the daemon before us left in it."""
+
+    database: Database
+    ownership: Ownership | None = None
+
+    def take(self) -> Journal | None:
+        """Lock and migrate; None while another daemon holds it. Raises DatabaseAway or NewerSchema."""
+        if self.ownership is None or not self.ownership.alive():
+            self.ownership = acquire(self.database)
+        if self.ownership is None:
+            return None
+        return Journal(self.database, self.ownership.epoch)
+
+    def retake(self) -> Journal:
+        """The same after the database was away: nobody else may have taken it meanwhile."""
+        epoch = None if self.ownership is None else self.ownership.epoch
+        migrate.upgrade(self.database)
+        journal = self.take()
+        if journal is None:
+            raise Deposed("another daemon has taken this database over")
+        if epoch is not None and self.ownership is not None and self.ownership.epoch > epoch + 1:
+            raise Deposed("another daemon had this database in the meantime")
+        return journal
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Where this daemon begins."""
+
+    journal: Journal | None
+    known: Checkpoint
+    stopped: Stopped
+    asked: tuple[list[Command], list[Announced]]
+    spent: Mapping[str, Decimal]
+
+
+class Daemon:
+    """`uptoken run`."""
+
+    def __init__(self, config: Config, secrets: Secrets, state_dir: Path, clock: Clock = SYSTEM) -> None:
+        self._config = config
+        self._secrets = secrets
+        self._state_dir = state_dir
+        self._clock = clock
+        self._end = asyncio.Event()
+        self._rules = {one.id: compose.rules(config, one) for one in compose.enabled(config)}
+        url = database_url(config, state_dir, secrets)
+        self._held = Held(Database(url, state_dir=state_dir))
+        self._spool = Spool(state_dir / "spool")
+        self._ready = False
+
+    async def run(self) -> None:
+        """Until SIGTERM or SIGINT. Raises Unready, lock.Deposed, or whatever a bug raises."""
+        self._state_dir.mkdir(mode=0o750, parents=True, exist_ok=True)
+        _allow_many_files()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._end.set)
+        warm = loop.run_in_executor(None, notifier.warm_up)
+        page = PageProcess.of(self._config, self._state_dir, self._held.database.url)
+        async with page, open_transports() as transports:
+            start = await self._begin()
+            await warm
+            if start is not None:
+                await self._live(start, transports)
+        log.info("daemon.stopped")
+
+    # Start
+
+    async def _begin(self) -> Start | None:
+        """Until there is a place to begin from; None if we are stopped before that."""
+        said = ""
+        while not self._end.is_set():
+            try:
+                start = await asyncio.to_thread(self._try_to_begin)
+            except DatabaseAway as away:
+                start, why = None, str(away)
+            else:
+                why = "standby: another daemon holds this database"
+            if start is not None:
+                return start
+            if why != said:
+                log.warning("daemon.waiting", reason=why)
+                systemd.say(why)
+                said = why
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._end.wait(), RETRY_S)
+        return None
+
+    def _try_to_begin(self) -> Start | None:
+        """In a thread. None: another daemon holds the database."""
+        try:
+            migrate.upgrade(self._held.database)
+            journal = self._held.take()
+        except DatabaseAway:
+            known = self._without_database()
+            if known is None:
+                raise
+            return Start(None, known, Stopped(beat_at=None, cleanly=False), ([], []), {})
+        if journal is None:
+            return None
+        stopped = journal.stopped()
+        now = self._clock.now()
+        journal.register(self._rules, now)
+        self._drain_into(journal)
+        known = journal.load(
+            {id_: r.degraded.over if r.degraded else Span(0) for id_, r in self._rules.items()}, now
+        )
+        midnight = Instant(now - now % DAY)
+        spent = {id_: journal.spent(id_, midnight) for id_ in compose.scopes(self._config)}
+        since = stopped.beat_at if stopped.beat_at is not None else now
+        return Start(journal, known, stopped, journal.asked(since), spent)
+
+    def _drain_into(self, journal: Journal) -> None:
+        if not self._spool.path.exists():
+            return
+        self._spool.resume()
+        count = 0
+        while not self._spool.drained:
+            steps, position = self._spool.take(100)
+            if steps:
+                journal.write(steps)
+            self._spool.taken(position)
+            count += len(steps)
+        self._spool.remove()
+        log.info("spool.drained", steps=count)
+
+    def _without_database(self) -> Checkpoint | None:
+        """What was known when the database was last seen."""
+        if self._spool.path.exists():
+            if not self._spool.is_open:
+                self._spool.resume()
+            checkpoint, steps = self._spool.known()
+            known = Known(checkpoint)
+            for step in steps:
+                known.apply(step)
+            return known.checkpoint(self._clock.now())
+        saved = load_checkpoint(self._state_dir / "checkpoint.json")
+        return None if saved is None else _ahead(saved)
+
+    # Life
+
+    async def _live(self, start: Start, transports: Transports) -> None:
+        rules = {**_rules_of_the_gone(start.known), **self._rules}
+        notify = Notifier(
+            {
+                name: notifier.channel(self._secrets.of(one.url))
+                for name, one in self._config.channels.items()
+            },
+            mark=lambda step: writer.put(step),
+            now=self._clock.now,
+        )
+        writer = Writer(
+            connect=self._held.retake,
+            journal=start.journal,
+            spool=self._spool,
+            known=start.known,
+            rules=rules,
+            now=self._clock.now,
+            monotonic=self._clock.monotonic,
+            deliver=notify.accept,
+            state_dir=self._state_dir,
+        )
+        pipeline, schedule = self._probing(start, writer, transports)
+        chores = Upkeep(
+            writer=writer, rules=self._rules, maintenance=self._config.maintenance, now=self._clock.now
+        )
+        self._catch_up(start, writer, chores)
+        writing = asyncio.create_task(writer.run())
+        notify.accept(start.known.owed)
+        notify.start()
+        schedule.start()
+        parts = _Parts(writer, notify, pipeline, schedule, chores)
+        self._arrange(parts)
+        await self._heartbeat(parts)
+        self._say_ready(parts)
+        try:
+            await self._until_the_end(writing, writer)
+        finally:
+            await self._stop(parts, writing)
+
+    def _probing(self, start: Start, writer: Writer, transports: Transports) -> tuple[Pipeline, Schedule]:
+        endpoints = compose.enabled(self._config)
+        now = self._clock.now()
+        scopes = compose.scopes(self._config)
+        pipeline = Pipeline(
+            [compose.watched(one, self._rules[one.id], self._secrets, transports) for one in endpoints],
+            writer=writer,
+            purse=Purse(scopes, compose.ledgers(self._config, scopes, start.spent, now)),
+            concurrency={name: one.concurrency for name, one in self._config.providers.items()},
+            salt=lambda: randomness.randbits(63),
+            clock=self._clock,
+            finished=lambda endpoint: schedule.finished(endpoint),
+        )
+        schedule = Schedule(
+            [
+                Scheduled(
+                    id=one.id,
+                    grid=compose.grid(one),
+                    timeout=self._rules[one.id].timeout,
+                    provider=one.provider,
+                )
+                for one in endpoints
+            ],
+            begin=pipeline.begin,
+            gap=writer.gap,
+            segment=writer.segment,
+            accounted=start.known.accounted,
+            in_force=start.known.segments,
+            stopped_cleanly=start.stopped.cleanly,
+            now=self._clock.now,
+            monotonic=self._clock.monotonic,
+        )
+        return pipeline, schedule
+
+    def _catch_up(self, start: Start, writer: Writer, chores: Upkeep) -> None:
+        """What time did while nobody ran, before anything new is seen."""
+        now = self._clock.now()
+        for endpoint, belief in start.known.beliefs.items():
+            rules = self._rules.get(endpoint)
+            if rules is None:
+                if belief.incident or belief.misconfigured or belief.quiet:
+                    writer.record(endpoint, Removed())
+            elif needs_tick(belief, rules, now):
+                writer.record(endpoint, Tick())
+        commands, announced = start.asked
+        chores.announce(announced)
+        if start.stopped.beat_at is not None:
+            chores.missed_maintenance(start.stopped.beat_at)
+        chores.carry_out(commands)
+        chores.tick()
+
+    def _arrange(self, parts: "_Parts") -> None:
+        """Housekeeping, as ordinary jobs of the same scheduler."""
+        every = parts.schedule.every
+        every(upkeep.TICK_S, parts.chores.tick)
+        every(upkeep.TICK_S, lambda: self._ask(parts))
+        every(upkeep.HEARTBEAT_S, lambda: self._heartbeat(parts))
+        every(upkeep.CHECKPOINT_S, parts.writer.save_checkpoint)
+        every(upkeep.PRUNE_S, lambda: self._prune(parts))
+        granted = systemd.watchdog_interval()
+        if granted is not None:
+            every(granted, lambda: self._show_life(parts, granted * 2))
+
+    async def _ask(self, parts: "_Parts") -> None:
+        """Operators' commands reach the running daemon through the database."""
+        heard: list[tuple[list[Command], list[Announced]]] = []
+        now = self._clock.now()
+        if await parts.writer.on_database(lambda journal: heard.append(journal.asked(now))):
+            commands, announced = heard[0]
+            parts.chores.announce(announced)
+            parts.chores.carry_out(commands)
+
+    async def _heartbeat(self, parts: "_Parts") -> None:
+        now = self._clock.now()
+        daemon = self._facts(parts)
+        document = upkeep.status(parts.writer.checkpoint().beliefs.values(), now, daemon)
+        path = self._state_dir / "status.json"
+        try:
+            await asyncio.to_thread(upkeep.write_status, path, document)
+        except OSError as refusal:
+            log.warning("status.unwritten", errno=refusal.errno)
+        await parts.writer.on_database(lambda journal: journal.beat(now, daemon))
+
+    def _facts(self, parts: "_Parts") -> dict[str, Any]:
+        """What the page shows of the daemon itself."""
+        health, beats, looks = parts.writer.health, parts.schedule.tally, parts.pipeline.tally
+        return {
+            "version": __version__,
+            "pid": os.getpid(),
+            "stored": health.stored,
+            "waiting": health.waiting,
+            "database_away_since": health.away_since and iso(health.away_since),
+            "spooled_bytes": health.spooled_bytes,
+            "refused_rows": health.refused,
+            "probes": looks.probes,
+            "in_flight": looks.in_flight,
+            "confirmations": looks.confirmations,
+            "bugs": looks.bugs,
+            "begun": beats.begun,
+            "lateness_ms": round(beats.lateness_ms, 3),
+            "lateness_max_ms": round(beats.lateness_max_ms, 3),
+            "missed": {str(reason): count for reason, count in beats.missed.items()},
+            "clock_steps": beats.clock_steps,
+            "alerts_waiting": parts.notify.waiting,
+            "alerts_sent": parts.notify.tally.sent,
+            "alerts_failed": parts.notify.tally.failed,
+            "alerts_dead": parts.notify.tally.dead,
+        }
+
+    async def _prune(self, parts: "_Parts") -> None:
+        before = Instant(self._clock.now() - prune.RAW_KEPT)
+        more = True
+
+        def work(journal: Journal) -> None:
+            nonlocal more
+            more = journal.prune(before) > 0
+
+        while more and await parts.writer.on_database(work):
+            await asyncio.sleep(0.05)
+
+    def _show_life(self, parts: "_Parts", limit_s: float) -> None:
+        """Only real progress of the schedule and of the writer counts as life."""
+        oldest = min(parts.schedule.progress, parts.writer.health.progress)
+        if self._clock.monotonic() - oldest < limit_s:
+            systemd.alive()
+        else:
+            log.error("daemon.stuck", schedule=parts.schedule.progress, writer=parts.writer.health.progress)
+
+    def _say_ready(self, parts: "_Parts") -> None:
+        self._ready = True
+        count = len(self._rules)
+        log.info("daemon.ready", endpoints=count, database=self._held.database.name, version=__version__)
+        systemd.ready(f"watching {count} endpoints")
+
+    async def _until_the_end(self, writing: asyncio.Task[None], writer: Writer) -> None:
+        """Returns when we are told to stop; raises what the writer failed with."""
+        told = asyncio.create_task(self._end.wait())
+        try:
+            await asyncio.wait((told, writing, writer.fatal), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            told.cancel()
+        if writer.fatal.done():
+            raise writer.fatal.result()
+        if writing.done():
+            writing.result()
+
+    # End
+
+    async def _stop(self, parts: "_Parts", writing: asyncio.Task[None]) -> None:
+        systemd.stopping("waiting for probes in flight")
+        log.info("daemon.stopping", in_flight=parts.pipeline.tally.in_flight)
+        parts.schedule.pause()
+        await parts.pipeline.stop(CUT_OFF_S)
+        await parts.schedule.close()
+        await parts.notify.stop(LAST_MESSAGES_S)
+        if not writing.done():
+            await parts.writer.close()
+            await writing
+            now = self._clock.now()
+            await parts.writer.on_database(lambda journal: journal.stop(now))
+        await asyncio.to_thread(parts.writer.release)
+        if self._held.ownership is not None:
+            self._held.ownership.release()
+        self._held.database.dispose()
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    writer: Writer
+    notify: Notifier
+    pipeline: Pipeline
+    schedule: Schedule
+    chores: Upkeep
+
+
+def _rules_of_the_gone(known: Checkpoint) -> dict[str, Rules]:
+    return {endpoint: compose.gone(endpoint) for endpoint in known.beliefs}
+
+
+SEQUENCES_AHEAD = 1_000_000
+
+
+def _ahead(saved: Checkpoint) -> Checkpoint:
+    """A checkpoint may be a minute old; what follows must be newer than all that the database holds."""
+    beliefs = {
+        name: replace(belief, sequence=belief.sequence + SEQUENCES_AHEAD)
+        for name, belief in saved.beliefs.items()
+    }
+    return replace(saved, beliefs=beliefs)
+
+
+def _allow_many_files() -> None:
+    """Each probe needs a socket; the soft limit is often 1,024."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))

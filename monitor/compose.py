@@ -1,0 +1,161 @@
+"""From the config to the values that the running parts want; computed once."""
+
+from collections.abc import Iterable, Mapping
+from datetime import timedelta
+from decimal import Decimal
+from pathlib import Path
+
+from monitor.config.secrets import Secrets
+from monitor.config.settings import Config, Degraded, EndpointSettings
+from monitor.core.alert import Route, Subject
+from monitor.core.belief import DegradedRules, Rules
+from monitor.core.budget import (
+    Budget,
+    Ledger,
+    Price,
+    Reach,
+    Scope,
+    day_of,
+    worst_case_cost,
+)
+from monitor.core.instant import Instant, Span, span
+from monitor.core.slots import Grid, phase_of
+from monitor.pipeline import Watched
+from monitor.protocols import registry
+from monitor.transport.wire import Transports
+
+
+def enabled(config: Config) -> list[EndpointSettings]:
+    """The endpoints that are watched, in the config's order."""
+    return [endpoint for endpoint in config.endpoints if endpoint.enabled]
+
+
+def grid(endpoint: EndpointSettings) -> Grid:
+    """Its slots: the phase comes from a stable hash, so an endpoint keeps its place."""
+    interval = span(endpoint.interval)
+    return Grid(interval, phase_of(endpoint.id, interval))
+
+
+def price(endpoint: EndpointSettings) -> Price | None:
+    said = endpoint.price
+    if said is None:
+        return None
+    return Price(
+        input=said.input,
+        output=said.output,
+        cache_read=said.cache_read,
+        cache_write=said.cache_write,
+    )
+
+
+def watched(endpoint: EndpointSettings, rules: Rules, secrets: Secrets, transports: Transports) -> Watched:
+    """Everything that a look at the endpoint needs. Raises OSError or ValueError for a bad CA file."""
+    look = registry()[endpoint.protocol].prepare(endpoint, secrets.of)
+    worst = look.worst_case
+    priced = price(endpoint)
+    ca_file = None if endpoint.ca_file is None else Path(endpoint.ca_file)
+    return Watched(
+        id=endpoint.id,
+        provider=endpoint.provider,
+        look=look,
+        wire=transports.wire(endpoint.ip, ca_file),
+        rules=rules,
+        grid=grid(endpoint),
+        timeout_s=endpoint.timeout.total_seconds(),
+        connect_s=endpoint.connect_timeout.total_seconds(),
+        price=priced,
+        worst_cost=worst_case_cost(priced, worst.input_tokens or 0, worst.output_tokens or 0),
+    )
+
+
+def rules(config: Config, endpoint: EndpointSettings) -> Rules:
+    """How its looks become a belief, and who is told."""
+    alert = endpoint.alert
+    names = config.channels if alert.channels is None else alert.channels
+    base = config.site.url
+    return Rules(
+        subject=Subject(
+            id=endpoint.id,
+            provider=endpoint.provider_name,
+            model=endpoint.model_name or endpoint.name,
+            link=None if base is None else f"{base.rstrip('/')}/endpoints/{endpoint.id}",
+            status_page=endpoint.status_page,
+            timezone=config.site.timezone,
+        ),
+        interval=span(endpoint.interval),
+        timeout=span(endpoint.timeout),
+        down_after=alert.down_after,
+        up_after=alert.up_after,
+        confirm_every=span(alert.confirm_every),
+        reminder=Span(0) if alert.reminder is None else span(alert.reminder),
+        degraded=None if endpoint.degraded is None else _degraded(endpoint.degraded),
+        routes=tuple(Route(name, frozenset(config.channels[name].on)) for name in names),
+    )
+
+
+def gone(endpoint: str) -> Rules:
+    """For an endpoint that is believed in but no longer configured."""
+    provider, _, slug = endpoint.partition("/")
+    return Rules(
+        subject=Subject(id=endpoint, provider=provider, model=slug), interval=Span(1), timeout=Span(1)
+    )
+
+
+def _degraded(said: Degraded) -> DegradedRules:
+    return DegradedRules(
+        over=span(said.over),
+        ttft_p50=_ms(said.ttft_p50),
+        ttft_p95=_ms(said.ttft_p95),
+        total_p50=_ms(said.total_p50),
+        total_p95=_ms(said.total_p95),
+        output_speed_p50=said.output_speed_p50,
+        error_rate=said.error_rate,
+    )
+
+
+def _ms(length: timedelta | None) -> float | None:
+    return None if length is None else length.total_seconds() * 1000.0
+
+
+def scopes(config: Config) -> dict[str, tuple[Scope, ...]]:
+    """Whose money each endpoint spends: only the scopes that have a budget."""
+    out: dict[str, tuple[Scope, ...]] = {}
+    for endpoint in enabled(config):
+        limited = []
+        if endpoint.budget is not None:
+            limited.append(Scope(Reach.ENDPOINT, endpoint.id))
+        if config.providers[endpoint.provider].budget is not None:
+            limited.append(Scope(Reach.PROVIDER, endpoint.provider))
+        if config.budget is not None:
+            limited.append(Scope(Reach.SITE))
+        if limited:
+            out[endpoint.id] = tuple(limited)
+    return out
+
+
+def ledgers(
+    config: Config, whose: Mapping[str, Iterable[Scope]], spent: Mapping[str, Decimal], now: Instant
+) -> list[Ledger]:
+    """What each budget has left today, `spent` being the sum of the day by endpoint."""
+    sums: dict[Scope, Decimal] = {}
+    for endpoint, limited in whose.items():
+        for scope in limited:
+            sums[scope] = sums.get(scope, Decimal(0)) + spent.get(endpoint, Decimal(0))
+    limits = _limits(config)
+    return [
+        Ledger(scope=scope, day=day_of(now), budget=Budget(limits[scope]), spent=amount)
+        for scope, amount in sums.items()
+    ]
+
+
+def _limits(config: Config) -> dict[Scope, Decimal]:
+    limits: dict[Scope, Decimal] = {}
+    if config.budget is not None:
+        limits[Scope(Reach.SITE)] = config.budget.daily_usd
+    for name, provider in config.providers.items():
+        if provider.budget is not None:
+            limits[Scope(Reach.PROVIDER, name)] = provider.budget.daily_usd
+    for endpoint in config.endpoints:
+        if endpoint.budget is not None:
+            limits[Scope(Reach.ENDPOINT, endpoint.id)] = endpoint.budget.daily_usd
+    return limits

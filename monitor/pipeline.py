@@ -1,0 +1,313 @@
+"""The one way through: look → judge → writer.
+
+A slot comes in by `begin`; what goes out is one result for the writer. Nothing else decides
+whether to look, and nothing here decides what a look amounts to.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+
+import structlog
+
+from monitor.clock import Clock
+from monitor.core.belief import Belief, Look, Quiet, Rules, confirmation_at
+from monitor.core.budget import FREE, Price, cost_usd
+from monitor.core.figures import Figures
+from monitor.core.instant import SECOND, Instant, iso
+from monitor.core.observation import Observation
+from monitor.core.outcome import Outcome
+from monitor.core.slots import Gap, GapReason, Grid
+from monitor.core.step import Result, probe_id
+from monitor.core.timeline import Timeline, pack, phases
+from monitor.core.verdict import Learnt, Verdict, judge
+from monitor.core.wire import Limits, Wire
+from monitor.protocols import Look as Prepared
+from monitor.purse import Purse
+from monitor.writer import Writer
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watched:
+    """One endpoint with everything that a look at it needs, computed once."""
+
+    id: str
+    provider: str
+    look: Prepared
+    wire: Wire
+    rules: Rules
+    grid: Grid
+    timeout_s: float
+    connect_s: float
+    price: Price | None = None
+    worst_cost: Decimal = FREE
+    """USD of one probe at most; 0 where there is no price."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A finished look with its verdict; what `uptoken probe` shows and the pipeline stores."""
+
+    at: Instant
+    observation: Observation
+    verdict: Verdict
+    cost_usd: Decimal | None
+
+
+async def look_once(watched: Watched, learnt: Learnt, nonce: str, clock: Clock) -> Seen:
+    """Look and judge. Raises CancelledError, and whatever a bug raises; nothing else."""
+    if learnt.identity != watched.look.identity:
+        learnt = Learnt(identity=watched.look.identity)
+    at = clock.now()
+    timeline = Timeline(start=clock.monotonic())
+    limits = Limits(deadline=timeline.start + watched.timeout_s, connect_s=watched.connect_s)
+    observation = await watched.look.look(watched.wire, timeline, limits, nonce, learnt.protocol)
+    verdict = judge(observation, watched.look.expect, learnt, model=watched.look.model)
+    return Seen(at, observation, verdict, _cost(watched.price, verdict.figures))
+
+
+def _cost(price: Price | None, figures: Figures) -> Decimal | None:
+    return cost_usd(
+        price,
+        input_tokens=figures.input_tokens,
+        output_tokens=figures.output_tokens,
+        cached_tokens=figures.cached_tokens,
+    )
+
+
+@dataclass(slots=True)
+class _Place:
+    """What the pipeline remembers of an endpoint while it runs."""
+
+    watched: Watched
+    task: asyncio.Task[None] | None = None
+    confirmation: asyncio.TimerHandle | None = None
+    slot: Instant = Instant(0)
+
+
+@dataclass(slots=True)
+class Tally:
+    """For the daemon's own metrics."""
+
+    probes: int = 0
+    in_flight: int = 0
+    confirmations: int = 0
+    bugs: int = 0
+    refused: dict[str, int] = field(default_factory=dict)
+
+
+class Pipeline:
+    """Runs at most one look per endpoint at a time; results of an endpoint enter in start order."""
+
+    def __init__(
+        self,
+        watched: Iterable[Watched],
+        *,
+        writer: Writer,
+        purse: Purse,
+        concurrency: Mapping[str, int],
+        salt: Callable[[], int],
+        clock: Clock,
+        finished: Callable[[str], None],
+    ) -> None:
+        """`concurrency` bounds the looks at once by provider; `salt` gives 64 random bits;
+        `finished` hears when an endpoint is free again."""
+        self._places = {one.id: _Place(one) for one in watched}
+        self._writer = writer
+        self._purse = purse
+        self._doors = {provider: asyncio.Semaphore(limit) for provider, limit in concurrency.items() if limit}
+        self._salt = salt
+        self._clock = clock
+        self._finished = finished
+        self._stopping = False
+        self.tally = Tally()
+
+    # In
+
+    def begin(self, endpoint: str, slot: Instant) -> bool:
+        """A slot's moment has come. False: the endpoint's previous look still runs."""
+        place = self._places[endpoint]
+        if place.task is not None:
+            return False
+        if place.confirmation is not None:
+            place.confirmation.cancel()
+            place.confirmation = None
+        belief = self._writer.belief(endpoint)
+        place.slot = slot
+        if Quiet.PAUSED in belief.quiet:
+            # A paused slot is not due: the stored span says so.
+            self._finished(endpoint)
+            return True
+        refusal = self._refusal(place.watched, belief)
+        if refusal is not None:
+            self._store_unsent(place.watched, slot, *refusal)
+            self._finished(endpoint)
+            return True
+        self._start(place, slot, scheduled=True)
+        return True
+
+    def _refusal(self, watched: Watched, belief: Belief) -> tuple[Outcome, str] | None:
+        """Why this slot is not probed, although it is due; None: it is, and its money is set aside."""
+        now = self._clock.now()
+        if now < belief.not_before:
+            wait = f"the provider asked us to wait until {iso(belief.not_before)} (Retry-After)"
+            return Outcome.RATE_LIMITED, wait
+        refused = self._purse.reserve(watched.id, watched.worst_cost, now)
+        return None if refused is None else (Outcome.BUDGET_EXHAUSTED, refused.reason)
+
+    def _start(self, place: _Place, slot: Instant, *, scheduled: bool) -> None:
+        place.task = asyncio.get_running_loop().create_task(self._through(place, slot, scheduled=scheduled))
+
+    # Through
+
+    async def _through(self, place: _Place, slot: Instant, *, scheduled: bool) -> None:
+        watched = place.watched
+        door = self._doors.get(watched.provider)
+        look: Look | None = None
+        try:
+            if door is None:
+                look = await self._look(watched, slot, scheduled=scheduled)
+            else:
+                async with door:
+                    look = await self._look(watched, slot, scheduled=scheduled)
+        except asyncio.CancelledError:
+            # Only `stop` cancels, and it wants no more than that the look ends.
+            cut = "cut off because the monitor was stopped"
+            self._store_unseen(watched, slot, Outcome.CANCELLED, cut, scheduled=scheduled)
+        finally:
+            place.task = None
+            self._finished(watched.id)
+        if look is not None:
+            self._plan_confirmation(place, look)
+
+    async def _look(self, watched: Watched, slot: Instant, *, scheduled: bool) -> Look | None:
+        if scheduled and self._clock.now() >= slot + watched.grid.interval:
+            # It waited that long for its provider's turn.
+            self._purse.settle(watched.id, FREE)
+            self._writer.gap(Gap(watched.id, slot, slot, 1, GapReason.LATE))
+            return None
+        self.tally.probes += 1
+        self.tally.in_flight += 1
+        try:
+            learnt = self._writer.belief(watched.id).learnt
+            salt = self._salt()
+            seen = await look_once(watched, learnt, f"{salt:016x}", self._clock)
+        except Exception:
+            # A bug of ours must not look like an outage, and must not stop the others.
+            self.tally.bugs += 1
+            log.exception("probe.bug", endpoint=watched.id)
+            detail = "the monitor itself failed at this probe; its log says where"
+            self._store_unseen(watched, slot, Outcome.INTERNAL_ERROR, detail, scheduled=scheduled)
+            return None
+        finally:
+            self.tally.in_flight -= 1
+        return self._store(watched, slot, seen, salt, scheduled=scheduled)
+
+    # Out
+
+    def _store(self, watched: Watched, slot: Instant, seen: Seen, salt: int, *, scheduled: bool) -> Look:
+        verdict, observation = seen.verdict, seen.observation
+        failed = verdict.outcome is not Outcome.OK
+        look = Look(at=seen.at, scheduled=scheduled, verdict=verdict, request_id=observation.request_id)
+        result = Result(
+            probe_id=probe_id(seen.at, salt),
+            endpoint=watched.id,
+            at=seen.at,
+            slot=slot,
+            scheduled=scheduled,
+            outcome=verdict.outcome,
+            maintenance=self._in_maintenance(watched.id),
+            detail=verdict.detail,
+            request_id=observation.request_id if failed else None,
+            figures=verdict.figures,
+            cost_usd=seen.cost_usd,
+            timeline=pack(phases(observation.timeline)),
+        )
+        nothing_sent = observation.timeline.request_sent is None
+        cost = FREE if nothing_sent else seen.cost_usd
+        self._purse.settle(watched.id, cost)
+        self._writer.record(watched.id, look, result=result)
+        return look
+
+    def _store_unsent(self, watched: Watched, slot: Instant, outcome: Outcome, detail: str) -> None:
+        self.tally.refused[outcome] = self.tally.refused.get(outcome, 0) + 1
+        self._store_unseen(watched, slot, outcome, detail, scheduled=True, sent=False)
+
+    def _store_unseen(
+        self,
+        watched: Watched,
+        slot: Instant,
+        outcome: Outcome,
+        detail: str,
+        *,
+        scheduled: bool,
+        sent: bool = True,
+    ) -> None:
+        """A slot that is accounted for, though there is nothing to measure."""
+        at = self._clock.now()
+        self._purse.settle(watched.id, None)
+        learnt = self._writer.belief(watched.id).learnt
+        verdict = Verdict(outcome=outcome, detail=detail, figures=Figures(), learnt=learnt)
+        result = Result(
+            probe_id=probe_id(at, self._salt()),
+            endpoint=watched.id,
+            at=at,
+            slot=slot,
+            scheduled=scheduled,
+            outcome=outcome,
+            sent=sent,
+            maintenance=self._in_maintenance(watched.id),
+            detail=detail,
+        )
+        look = Look(at=at, scheduled=scheduled, verdict=verdict)
+        self._writer.record(watched.id, look, result=result)
+
+    def _in_maintenance(self, endpoint: str) -> bool:
+        return Quiet.MAINTENANCE in self._writer.belief(endpoint).quiet
+
+    # Looking twice
+
+    def _plan_confirmation(self, place: _Place, look: Look) -> None:
+        if self._stopping:
+            return
+        watched = place.watched
+        now = self._clock.now()
+        belief = self._writer.belief(watched.id)
+        start = confirmation_at(belief, look, watched.rules, now, watched.grid.next(now))
+        if start is None:
+            return
+        place.confirmation = asyncio.get_running_loop().call_later(
+            (start - now) / SECOND, self._confirm, place
+        )
+
+    def _confirm(self, place: _Place) -> None:
+        place.confirmation = None
+        belief = self._writer.belief(place.watched.id)
+        if place.task is not None or self._stopping or Quiet.PAUSED in belief.quiet:
+            return
+        if self._refusal(place.watched, belief) is not None:
+            return
+        self.tally.confirmations += 1
+        self._start(place, place.slot, scheduled=False)
+
+    # The end
+
+    async def stop(self, patience_s: float) -> None:
+        """Start nothing more; wait for what runs, and cut off what takes longer than that."""
+        self._stopping = True
+        for place in self._places.values():
+            if place.confirmation is not None:
+                place.confirmation.cancel()
+                place.confirmation = None
+        running = [place.task for place in self._places.values() if place.task is not None]
+        if not running:
+            return
+        _, late = await asyncio.wait(running, timeout=patience_s)
+        for task in late:
+            task.cancel()
+        if late:
+            log.info("probes.cut_off", count=len(late))
+            await asyncio.wait(late)

@@ -1,0 +1,170 @@
+"""What is done every so often beside probing: time passes, operators ask, maintenance comes and goes.
+
+Each part reads something and hands events to the writer; none decides anything itself.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import structlog
+
+from monitor.config.maintenance import Maintenance, expression
+from monitor.core.belief import (
+    Belief,
+    Hush,
+    Quiet,
+    QuietSpan,
+    Rules,
+    Tick,
+    needs_tick,
+)
+from monitor.core.instant import Instant, iso
+from monitor.core.step import Done, Step
+from monitor.store.journal import Announced, Command
+from monitor.store.spool import write_atomically
+from monitor.writer import Writer
+
+log = structlog.get_logger()
+
+TICK_S = 1.0
+HEARTBEAT_S = 5.0
+CHECKPOINT_S = 60.0
+PRUNE_S = 3600.0
+
+
+class Planned(Protocol):
+    """Maintenance from the config, or announced by command."""
+
+    def matches(self, endpoint_id: str) -> bool: ...
+    def covers(self, moment: Instant) -> bool: ...
+    def spans(self, since: Instant, until: Instant) -> Iterable[tuple[Instant, Instant]]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class FromConfig:
+    maintenance: Maintenance
+
+    def matches(self, endpoint_id: str) -> bool:
+        return self.maintenance.matches(endpoint_id)
+
+    def covers(self, moment: Instant) -> bool:
+        return self.maintenance.covers(moment)
+
+    def spans(self, since: Instant, until: Instant) -> Iterable[tuple[Instant, Instant]]:
+        return [(one.start, one.end) for one in self.maintenance.occurrences(since, until)]
+
+
+@dataclass(frozen=True, slots=True)
+class ByCommand:
+    announced: Announced
+
+    def matches(self, endpoint_id: str) -> bool:
+        return expression(self.announced.patterns).fullmatch(endpoint_id) is not None
+
+    def covers(self, moment: Instant) -> bool:
+        return self.announced.starts <= moment < self.announced.ends
+
+    def spans(self, since: Instant, until: Instant) -> Iterable[tuple[Instant, Instant]]:
+        start, end = self.announced.starts, self.announced.ends
+        return [(start, end)] if start < until and end > since else []
+
+
+class Upkeep:
+    """The chores of a running daemon."""
+
+    def __init__(
+        self,
+        *,
+        writer: Writer,
+        rules: Mapping[str, Rules],
+        maintenance: Sequence[Maintenance],
+        now: Callable[[], Instant],
+    ) -> None:
+        """`rules` holds the configured endpoints, in the config's order."""
+        self._writer = writer
+        self._rules = rules
+        self._configured: list[Planned] = [FromConfig(one) for one in maintenance]
+        self._announced: list[Planned] = []
+        self._now = now
+
+    def tick(self) -> None:
+        """Time passed: silence, rules that clear, reminders, maintenance that begins or ends."""
+        now = self._now()
+        self._hush(now)
+        for endpoint, rules in self._rules.items():
+            if needs_tick(self._writer.belief(endpoint), rules, now):
+                self._writer.record(endpoint, Tick())
+
+    # Maintenance
+
+    def announce(self, announced: Iterable[Announced]) -> None:
+        """What stands in the database now."""
+        self._announced = [ByCommand(one) for one in announced]
+
+    def _hush(self, now: Instant) -> None:
+        in_force = [one for one in (*self._configured, *self._announced) if one.covers(now)]
+        for endpoint in self._rules:
+            wanted = any(one.matches(endpoint) for one in in_force)
+            held = Quiet.MAINTENANCE in self._writer.belief(endpoint).quiet
+            if wanted is not held:
+                self._writer.record(endpoint, Hush(Quiet.MAINTENANCE, on=wanted))
+                event = "maintenance.began" if wanted else "maintenance.ended"
+                log.info(event, endpoint=endpoint)
+
+    def missed_maintenance(self, since: Instant) -> None:
+        """What came and went while nobody ran: its slots are not due either."""
+        now = self._now()
+        for one in (*self._configured, *self._announced):
+            for start, end in one.spans(since, now):
+                for endpoint in self._rules:
+                    if end <= now and one.matches(endpoint):
+                        span = QuietSpan(endpoint=endpoint, quiet=Quiet.MAINTENANCE, starts=start, ends=end)
+                        self._writer.put(Step(quiet=(span,)))
+
+    # Operators
+
+    def carry_out(self, commands: Iterable[Command]) -> None:
+        """Pause or resume what an operator named."""
+        for command in commands:
+            on = command.kind == "pause"
+            patterns = tuple(command.arguments["endpoints"])
+            meant = [one for one in self._rules if expression(patterns).fullmatch(one) is not None]
+            for endpoint in meant:
+                self._writer.record(endpoint, Hush(Quiet.PAUSED, on=on))
+            self._writer.put(Step(done=Done(command.id, self._now())))
+            log.info(f"operator.{command.kind}", endpoints=meant)
+
+
+# What the page reads when the database is away
+
+
+def status(beliefs: Iterable[Belief], now: Instant, daemon: Mapping[str, Any]) -> dict[str, Any]:
+    """The heartbeat as `status.json` tells it: the daemon, and what it believes."""
+    return {
+        "generated_at": iso(now),
+        "at": now,
+        "daemon": dict(daemon),
+        "endpoints": {belief.endpoint: _belief(belief) for belief in beliefs},
+    }
+
+
+def _belief(belief: Belief) -> dict[str, Any]:
+    return {
+        "state": belief.shown,
+        "since": belief.since,
+        "reason": belief.reason,
+        "classified": belief.classified,
+        "outcome": belief.last_outcome,
+    }
+
+
+def write_status(path: Path, document: Mapping[str, Any]) -> None:
+    """Replace the file at once: a reader sees the old one or the new one."""
+    write_atomically(path, _pieces(document))
+
+
+def _pieces(document: Mapping[str, Any]) -> Iterator[bytes]:
+    yield json.dumps(document, separators=(",", ":")).encode()
