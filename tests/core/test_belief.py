@@ -1,0 +1,417 @@
+"""What is believed after looking twice, and what follows from it."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from monitor.core.alert import Route
+from monitor.core.belief import (
+    Quiet,
+    State,
+    advance,
+    confirmation_at,
+    needs_tick,
+)
+from monitor.core.instant import HOUR, MINUTE, SECOND, Instant, Span
+from monitor.core.step import Step, belief_from_json, belief_json, step_from_json, to_json
+from tests.core.believing import START, Stage, degraded, look, rules
+
+
+def test_the_first_working_look_makes_an_endpoint_up_without_a_notice() -> None:
+    stage = Stage().play("g")
+    assert stage.state is State.UP
+    assert stage.belief.reason == "first working probe"
+    assert stage.alerts == []
+    assert stage.updates == []
+
+
+def test_one_bad_look_does_not_wake_anyone() -> None:
+    stage = Stage().play("gggbg")
+    assert stage.state is State.UP
+    assert stage.alerts == []
+
+
+def test_three_bad_looks_in_a_row_are_down_since_the_first_of_them() -> None:
+    stage = Stage().play("ggbbb")
+    assert stage.state is State.DOWN
+    moved = stage.transitions[-1]
+    assert (moved.before, moved.after) == (State.UP, State.DOWN)
+    assert moved.effective_at == START + 2 * MINUTE
+    assert moved.at == START + 4 * MINUTE
+    assert stage.kinds == ["down"]
+    assert stage.updates[0].started == START + 2 * MINUTE
+
+
+def test_a_working_look_breaks_the_bad_run() -> None:
+    assert Stage().play("gbbgbbgbb").state is State.UP
+
+
+@pytest.mark.parametrize("letter", ["c", "m", "t"])
+def test_what_says_nothing_of_the_provider_does_not_break_a_bad_run(letter: str) -> None:
+    assert Stage().play(f"gbb{letter}b").state is State.DOWN
+
+
+def test_down_from_the_start_is_down() -> None:
+    stage = Stage().play("bbb")
+    assert stage.state is State.DOWN
+    assert stage.kinds == ["down"]
+
+
+def test_two_working_looks_end_an_outage_since_the_first_of_them() -> None:
+    stage = Stage().play("gbbbgg")
+    assert stage.state is State.UP
+    assert stage.transitions[-1].effective_at == START + 4 * MINUTE
+    assert stage.kinds == ["down", "recovered"]
+    assert stage.updates[-1].ended == START + 4 * MINUTE
+    assert stage.belief.incident is None
+
+
+def test_the_all_clear_says_how_long_it_lasted() -> None:
+    text = Stage().play("gbbbgg").alerts[-1]
+    assert "after 3 min" in text.title
+    assert "It lasted 3 min." in text.text
+
+
+def test_an_outage_that_ends_slow_ends_degraded() -> None:
+    stage = Stage().play("gbbbss")
+    assert stage.state is State.DEGRADED
+    assert stage.kinds == ["down", "degraded"]
+    stage.play("gg")
+    assert stage.state is State.UP
+    assert stage.kinds == ["down", "degraded", "recovered"]
+    assert len({update.incident for update in stage.updates}) == 1
+    assert stage.updates[-1].impact is State.DOWN
+
+
+def test_three_slow_looks_in_a_row_are_degraded() -> None:
+    stage = Stage().play("gsss")
+    assert stage.state is State.DEGRADED
+    assert "slow" in stage.belief.reason
+
+
+def test_three_throttled_looks_in_a_row_are_degraded_and_say_so() -> None:
+    stage = Stage().play("gttt")
+    assert stage.state is State.DEGRADED
+    assert "rate_limited" in stage.belief.reason
+    assert "limits our rate" in stage.alerts[0].text
+
+
+def test_degraded_becomes_up_after_two_good_looks_not_after_slow_ones() -> None:
+    stage = Stage().play("gsssgsg")
+    assert stage.state is State.DEGRADED
+    assert stage.play("g").state is State.UP
+
+
+def test_degraded_becomes_down_in_the_same_incident() -> None:
+    stage = Stage().play("gsssbbb")
+    assert stage.state is State.DOWN
+    assert stage.kinds == ["degraded", "down"]
+    assert [update.sequence for update in stage.updates] == [1, 2]
+    assert len({update.incident for update in stage.updates}) == 1
+
+
+def test_a_run_lapses_when_its_newest_member_is_older_than_three_intervals() -> None:
+    stage = Stage().play("gbb")
+    stage.now = Instant(stage.now + 3 * MINUTE)
+    stage.play("b")
+    assert stage.state is not State.DOWN
+    assert stage.belief.runs.bad.count == 1
+
+
+def test_confirmations_count_in_runs() -> None:
+    stage = Stage().play("g").play("b")
+    stage.play("bb", scheduled=False)
+    assert stage.state is State.DOWN
+
+
+# Silence
+
+
+def test_silence_for_three_intervals_is_unknown_since_then() -> None:
+    stage = Stage().play("gg")
+    last = START + MINUTE
+    stage.now = Instant(last)
+    stage.wait(3 * MINUTE)
+    assert stage.state is State.UP
+    stage.wait(10 * MINUTE)
+    assert stage.state is State.UNKNOWN
+    assert stage.transitions[-1].effective_at == last + 3 * MINUTE
+    assert stage.alerts == []
+
+
+def test_unknown_keeps_an_incident_open_and_the_next_working_look_ends_it() -> None:
+    stage = Stage().play("gbbb").wait(HOUR)
+    assert stage.state is State.UNKNOWN
+    assert stage.belief.incident is not None
+    stage.play("g")
+    assert stage.state is State.UP
+    assert stage.kinds == ["down", "recovered"]
+
+
+def test_a_key_that_is_refused_is_told_once_and_makes_the_state_unknown() -> None:
+    stage = Stage().play("gcccccc")
+    assert stage.kinds == ["config"]
+    assert "auth_failed" in stage.alerts[0].text
+    assert stage.wait(0).state is State.UNKNOWN
+    assert "auth_failed" in stage.belief.reason
+    assert stage.updates == []
+
+
+def test_a_config_alert_has_its_own_all_clear() -> None:
+    stage = Stage().play("gcccg")
+    assert stage.kinds == ["config", "config_recovered"]
+    assert len({alert.incident for alert in stage.alerts}) == 1
+
+
+def test_troubles_of_the_monitor_never_change_a_state() -> None:
+    stage = Stage().play("g" + "m" * 3)
+    assert stage.state is State.UP
+    assert stage.alerts == []
+
+
+# Rules over a window
+
+
+def test_a_p50_rule_needs_five_looks_and_then_degrades() -> None:
+    stage = Stage(rules=degraded(ttft_p50=1000.0)).play("gggg", ttft_ms=2000.0)
+    assert stage.state is State.UP
+    stage.play("g", ttft_ms=2000.0)
+    assert stage.state is State.DEGRADED
+    assert "ttft_p50 is 2,000 ms over the last 30 min, at most 1,000 ms" in stage.belief.reason
+
+
+def test_a_rule_clears_only_ten_percent_inside_its_limit() -> None:
+    stage = Stage(rules=degraded(ttft_p50=1000.0, over=Span(10 * MINUTE)))
+    stage.play("g" * 10, ttft_ms=1500.0)
+    assert stage.state is State.DEGRADED
+    stage.play("g" * 12, ttft_ms=950.0)
+    assert stage.state is State.DEGRADED
+    stage.play("g" * 12, ttft_ms=850.0)
+    assert stage.state is State.UP
+
+
+def test_an_error_rate_needs_ten_judged_looks() -> None:
+    stage = Stage(rules=degraded(error_rate=20.0)).play("gggbgbggb")
+    assert stage.state is State.UP
+    assert stage.play("g").state is State.DEGRADED
+
+
+def test_a_degraded_state_by_rule_begins_with_the_probe_that_made_it_hold() -> None:
+    stage = Stage(rules=degraded(ttft_p50=1000.0)).play("ggggg", ttft_ms=2000.0)
+    assert stage.transitions[-1].effective_at == START + 4 * MINUTE
+
+
+def test_confirmations_are_not_samples_of_a_rule() -> None:
+    stage = Stage(rules=degraded(ttft_p50=1000.0)).play("g", ttft_ms=2000.0)
+    stage.play("gggg", ttft_ms=2000.0, scheduled=False)
+    assert stage.state is State.UP
+
+
+# Maintenance and pause
+
+
+def test_maintenance_hides_an_outage_that_ends_with_it() -> None:
+    stage = Stage().play("g").hush(Quiet.MAINTENANCE, on=True).play("bbbgg")
+    assert stage.belief.shown == "maintenance"
+    stage.hush(Quiet.MAINTENANCE, on=False)
+    assert stage.belief.shown == "up"
+    assert stage.alerts == []
+    assert stage.updates == []
+
+
+def test_an_outage_that_outlives_its_maintenance_is_told_at_the_end() -> None:
+    stage = Stage().play("g").hush(Quiet.MAINTENANCE, on=True).play("bbb")
+    assert stage.alerts == []
+    stage.hush(Quiet.MAINTENANCE, on=False)
+    assert stage.kinds == ["down"]
+    assert stage.updates[0].started == stage.now
+
+
+def test_a_recovery_under_maintenance_is_told_at_the_end() -> None:
+    stage = Stage().play("gbbb").hush(Quiet.MAINTENANCE, on=True).play("gg")
+    assert stage.kinds == ["down"]
+    stage.hush(Quiet.MAINTENANCE, on=False)
+    assert stage.kinds == ["down", "recovered"]
+
+
+def test_quiet_spans_are_stored_when_they_begin_and_when_they_end() -> None:
+    stage = Stage().play("g").hush(Quiet.PAUSED, on=True)
+    began = stage.now
+    stage.hush(Quiet.PAUSED, on=True)
+    stage.now = Instant(stage.now + HOUR)
+    stage.hush(Quiet.PAUSED, on=False)
+    assert [(span.starts, span.ends) for span in stage.quiet] == [(began, None), (began, began + HOUR)]
+
+
+# Channels
+
+
+def test_whoever_got_the_alarm_gets_the_all_clear_and_nobody_else() -> None:
+    routes = (Route("pager", frozenset({"down"})), Route("chat", frozenset({"degraded"})))
+    stage = Stage(rules=rules(routes=routes)).play("gbbbgg")
+    assert [(alert.channel, str(alert.kind)) for alert in stage.alerts] == [
+        ("pager", "down"),
+        ("pager", "recovered"),
+    ]
+
+
+def test_reminders_come_as_often_as_asked_while_it_lasts() -> None:
+    stage = Stage(rules=rules(reminder=Span(4 * HOUR))).play("gbbb")
+    for _ in range(10 * 60):
+        stage.play("b").tell_time()
+    assert stage.kinds == ["down", "reminder", "reminder"]
+
+
+def test_an_endpoint_that_is_removed_closes_its_incident_with_that_reason() -> None:
+    stage = Stage().play("gbbb").remove()
+    assert stage.kinds == ["down", "closed"]
+    assert stage.updates[-1].ended is not None
+    assert "no longer configured" in stage.updates[-1].text
+
+
+def test_every_message_ends_with_its_reference() -> None:
+    for alert in Stage().play("gbbbgg").alerts:
+        assert alert.text.splitlines()[-1] == f"[{alert.incident}#{alert.sequence}]"
+
+
+def test_an_alarm_says_what_since_when_whose_what_to_do_and_where() -> None:
+    alert = Stage().play("gggbbb").alerts[0]
+    assert alert.title == "DOWN: Acme one"
+    for part in (
+        "acme/one is down since 2027-01-15",
+        "3 failures in a row, last: http_5xx: detail of http_5xx",
+        "Before: first token 600 ms, 100 tokens/s",
+        "Whose: the provider",
+        "Request id: req_1",
+        "Do: ",
+        "https://status.example/one",
+    ):
+        assert part in alert.text
+
+
+# Looking twice
+
+
+def test_a_failed_look_is_confirmed_soon_and_at_most_twice() -> None:
+    stage = Stage().play("gb")
+    bad = look(Instant(stage.now - MINUTE), "b")
+    ended, next_slot = bad.at, Instant(stage.now)
+    assert confirmation_at(stage.belief, bad, stage.rules, ended, next_slot) == ended + 10 * SECOND
+    stage.now = Instant(bad.at + 10 * SECOND)
+    stage.play("b", scheduled=False)
+    again = confirmation_at(stage.belief, bad, stage.rules, ended, next_slot)
+    assert again is not None
+    stage.play("b", scheduled=False)
+    assert confirmation_at(stage.belief, bad, stage.rules, ended, next_slot) is None
+
+
+def test_a_confirmation_that_cannot_end_before_the_next_slot_is_not_started() -> None:
+    stage = Stage().play("gb")
+    bad = look(Instant(stage.now - MINUTE), "b")
+    late = Instant(bad.at + 25 * SECOND)
+    assert confirmation_at(stage.belief, bad, stage.rules, late, stage.now) is None
+
+
+@pytest.mark.parametrize("letter", "gstcm")
+def test_only_a_providers_failure_is_confirmed(letter: str) -> None:
+    stage = Stage().play("g").play(letter)
+    seen = look(Instant(stage.now - MINUTE), letter)
+    assert confirmation_at(stage.belief, seen, stage.rules, seen.at, stage.now) is None
+
+
+def test_confirmations_can_be_switched_off() -> None:
+    stage = Stage(rules=rules(confirm_every=Span(0))).play("gb")
+    bad = look(Instant(stage.now - MINUTE), "b")
+    assert confirmation_at(stage.belief, bad, stage.rules, bad.at, stage.now) is None
+
+
+# Throttling
+
+
+def test_a_server_that_asks_to_wait_is_left_alone_for_at_most_fifteen_intervals() -> None:
+    stage = Stage().play("gt", retry_after=Span(30 * SECOND))
+    assert stage.belief.not_before == stage.now - MINUTE + 30 * SECOND
+    eager = Stage(rules=rules(interval=Span(10 * SECOND))).play("gt", retry_after=Span(900 * SECOND))
+    assert eager.belief.not_before == eager.now - MINUTE + 150 * SECOND
+
+
+# Laws
+
+
+LETTERS = st.text(alphabet="gsbtcm", max_size=60)
+
+
+@given(LETTERS)
+def test_transitions_chain_end_to_end(letters: str) -> None:
+    stage = Stage().play(letters)
+    state = State.UNKNOWN
+    for moved in stage.transitions:
+        assert moved.before is state
+        assert moved.after is not state
+        assert moved.effective_at <= moved.at
+        state = moved.after
+    assert state is stage.state
+
+
+@given(LETTERS)
+def test_nothing_is_told_without_a_transition_and_every_transition_from_up_is_told(letters: str) -> None:
+    stage = Stage().play(letters)
+    left_up = [m for m in stage.transitions if m.after in (State.DOWN, State.DEGRADED)]
+    told = [kind for kind in stage.kinds if kind in ("down", "degraded")]
+    assert len(told) == len(left_up)
+
+
+@given(LETTERS)
+def test_sequences_of_an_incident_count_without_a_gap_and_keys_are_unique(letters: str) -> None:
+    stage = Stage().play(letters)
+    keys = [alert.key for alert in stage.alerts]
+    assert len(keys) == len(set(keys))
+    by_incident: dict[str, list[int]] = {}
+    for alert in stage.alerts:
+        by_incident.setdefault(alert.incident, []).append(alert.sequence)
+    for sequences in by_incident.values():
+        assert sequences == list(range(1, len(sequences) + 1))
+
+
+@given(LETTERS)
+def test_good_looks_end_every_story(letters: str) -> None:
+    stage = Stage().play(letters).play("ggg")
+    assert stage.state is State.UP
+    assert stage.belief.incident is None
+    assert stage.belief.misconfigured is None
+
+
+@given(LETTERS, st.sampled_from("gsbtcm"))
+def test_the_same_event_on_the_same_belief_gives_the_same_consequence(letters: str, letter: str) -> None:
+    stage = Stage().play(letters)
+    event = look(stage.now, letter)
+    once = advance(stage.belief, event, stage.rules, stage.now)
+    assert advance(stage.belief, event, stage.rules, stage.now) == once
+
+
+@given(LETTERS)
+def test_a_belief_survives_json(letters: str) -> None:
+    stage = Stage(rules=degraded(ttft_p50=100.0, error_rate=10.0)).play(letters)
+    raw = json.loads(json.dumps(belief_json(stage.belief, ring=True)))
+    assert belief_from_json(raw) == stage.belief
+
+
+@given(LETTERS)
+def test_what_follows_survives_json_as_a_step(letters: str) -> None:
+    stage = Stage().play(letters)
+    step = Step(
+        transitions=tuple(stage.transitions), updates=tuple(stage.updates), alerts=tuple(stage.alerts)
+    )
+    assert step_from_json(json.loads(json.dumps(to_json(step)))) == step
+
+
+@given(LETTERS, st.integers(0, 30))
+def test_where_no_tick_is_needed_a_tick_changes_nothing_but_the_count(letters: str, minutes: int) -> None:
+    stage = Stage().play(letters)
+    stage.now = Instant(stage.now + minutes * MINUTE)
+    if not needs_tick(stage.belief, stage.rules, stage.now):
+        before = (stage.state, len(stage.alerts), len(stage.transitions))
+        stage.wait(0)
+        assert (stage.state, len(stage.alerts), len(stage.transitions)) == before
