@@ -360,6 +360,9 @@ def _ended(reading: Reading, dialect: Dialect, form: _Form | None, parser: Parse
 
 
 def _no_stream(reading: Reading, what: str) -> None:
+    packed = reading.headers.get("content-encoding", "identity")
+    if packed != "identity":
+        what = f"compressed ({packed}), which was not asked for"
     reading.misunderstood(f"status 200, but the answer is {what}: {reading.raw().strip()[:80]}")
 
 

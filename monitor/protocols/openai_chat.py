@@ -225,7 +225,7 @@ class Dialect:
     def _no_json(self, reading: Reading, name: str, data: str) -> None:
         if name == "error":
             reading.failed(VendorError(message=clean(data, _KEPT * 2), in_stream=True))
-        elif data.strip() and name not in _KEEPALIVES:
+        elif data.strip() and not _KEEPALIVES & {name, data.strip().lower()}:
             reading.misunderstood(f"an event is not valid JSON: {data[:_KEPT]}")
 
 

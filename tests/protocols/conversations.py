@@ -335,8 +335,11 @@ CONVERSATIONS: dict[str, Conversation] = {
         "pong",
     ),
     "crlf, pings and no [DONE]": Conversation(
-        events("event: ping\r\ndata: ping", "event: ping\r\ndata: {}", chunk({"content": "pong"}, "stop"),
-               end="\r\n\r\n"),
+        events(
+            "event: ping\r\ndata: ping", "event: ping\r\ndata: {}", "data: PING",
+            chunk({"content": "pong"}, "stop"),
+            end="\r\n\r\n",
+        ),
         [(A, 4)],
         "pong",
     ),

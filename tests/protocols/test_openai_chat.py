@@ -293,6 +293,12 @@ async def test_what_is_no_answer_at_all_is_malformed(body):
         assert facts(await look(chat, bytewise)) == replace(facts(seen), headers={})
 
 
+async def test_a_compressed_answer_is_told_as_such():
+    recording = answered(b"\x1f\x8b\x08\x00", **{"content-encoding": "gzip"})
+    seen = await look(look_of("openai-chat"), recording)
+    assert "compressed (gzip), which was not asked for" in seen.malformed
+
+
 async def test_a_page_instead_of_an_answer_is_kept_as_evidence():
     seen = await look(look_of("openai-chat"), answered(b"<html>\x00" + b"<p>\xff</p>" * 1000))
     assert seen.body.startswith("<html>\ufffd<p>\ufffd</p>")
