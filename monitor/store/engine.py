@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TypeVar
 
 from sqlalchemy import Connection, make_url
-from sqlalchemy.exc import DBAPIError
 
 from monitor.store.fault import DatabaseAway, DatabaseRefused, NoDatabase, explain
 from monitor.store.link import Backend, Link, Role
@@ -32,8 +31,8 @@ READERS = 8
 """Connections for reading at most; whoever comes beyond that waits."""
 
 
-class _Stale(Exception):
-    """A kept connection had died since its last use. Nothing was done on it."""
+class _Torn(Exception):
+    """The file changed beneath a reader that had believed nobody was writing."""
 
 
 class Session:
@@ -49,10 +48,13 @@ class Session:
         self._turn = threading.Lock()
         self._link: Link | None = None
 
-    @property
-    def connected(self) -> bool:
-        """It still has the connection of its last transaction."""
-        return self._link is not None
+    def unbroken(self) -> bool:
+        """It still has the connection of its last transaction, as far as this host knows.
+
+        Asks the database nothing, so it does not wait for a frozen one.
+        """
+        with self._turn:
+            return self._link is not None and not self._link.lost()
 
     def run(self, work: Work[T], limit_s: float) -> T:
         """Run `work` in one transaction and commit it; raises as `Database.write` does."""
@@ -63,7 +65,7 @@ class Session:
             while True:
                 try:
                     return self._attempt(work, deadline, limit_s)
-                except _Stale:
+                except _Torn:
                     if time.monotonic() >= deadline:
                         raise self._silence(limit_s) from None
         finally:
@@ -82,21 +84,20 @@ class Session:
             whole = link.whole()
             self._drop()
             if not whole:
-                raise _Stale from None
+                raise _Torn from None
             raise
-        link.used = True
         whole = link.whole()
         if not link.kept:
             self._drop()
         if not whole:
-            raise _Stale
+            raise _Torn
         return result
 
     def _transact(self, link: Link, work: Work[T], deadline: float, limit_s: float) -> T:
         with self._watchdog.over(link.cut, deadline) as guard:
             try:
                 with link.connection.begin():
-                    self._greet(link, deadline)
+                    link.greet(deadline - time.monotonic())
                     result = work(link.connection)
                     guard.insist()
             except Exception as error:
@@ -109,14 +110,6 @@ class Session:
         if guard.fired:  # too late: the commit was confirmed
             self._drop()
         return result
-
-    def _greet(self, link: Link, deadline: float) -> None:
-        try:
-            link.greet(deadline - time.monotonic())
-        except DBAPIError:
-            if link.used:
-                raise _Stale from None
-            raise
 
     def _linked(self, deadline: float, limit_s: float) -> Link:
         """The kept connection, or a new one."""
@@ -153,11 +146,14 @@ class Database:
 
     def __init__(self, url: str, *, state_dir: Path | None = None, readonly: bool = False) -> None:
         parsed = make_url(url)
+        self.url = url
+        """With its password, for another process that opens the same; never to be shown."""
         self.path: Path | None = None
         """The SQLite file; None for a server."""
         self._backend: Backend
         if parsed.get_backend_name() == "sqlite":
             self.path = (state_dir or Path()) / (parsed.database or "")
+            self.url = f"sqlite:///{self.path.absolute()}"
             self._backend = Sqlite(self.path, readonly=readonly)
         else:
             self._backend = Postgres(parsed)

@@ -19,8 +19,6 @@ class Link:
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
-        self.used = False
-        """A transaction went through it, some time ago."""
 
     def greet(self, left_s: float) -> None:
         """The first words of a transaction that must end within `left_s`."""
@@ -31,7 +29,7 @@ class Link:
 
     def lost(self) -> bool:
         """It is known, without asking the database, to be of no more use."""
-        return False
+        raise NotImplementedError
 
     def whole(self) -> bool:
         """What the last transaction read belongs together."""

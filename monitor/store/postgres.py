@@ -134,6 +134,13 @@ class PostgresLink(Link):
             self._socket.shutdown(socket.SHUT_RDWR)
 
     def lost(self) -> bool:
+        """The server, or the system for it, has closed the session: after a restart, say."""
+        try:
+            # Twice, since the first finds the server's last words and only the next the end.
+            self._raw.pgconn.consume_input()
+            self._raw.pgconn.consume_input()
+        except psycopg.OperationalError:
+            return True
         return self._raw.closed
 
     def close(self) -> None:
