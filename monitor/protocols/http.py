@@ -59,7 +59,7 @@ Statuses = Annotated[
 class HttpExpect(Table):
     """What a good answer is; None is not looked at."""
 
-    status: Statuses = Field(frozenset(range(200, 300)), json_schema_extra={"default": "200-299"})
+    status: Statuses = Field(default=frozenset(range(200, 300)), json_schema_extra={"default": "200-299"})
     body_contains: Text | None = None
     """A part of the body, letter by letter."""
     elapsed: Duration | None = None
