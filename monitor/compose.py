@@ -5,6 +5,7 @@ from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 
+from monitor.config.cost import price_of
 from monitor.config.secrets import Secrets
 from monitor.config.settings import Config, Degraded, EndpointSettings
 from monitor.core.alert import Route, Subject
@@ -12,7 +13,6 @@ from monitor.core.belief import DegradedRules, Rules
 from monitor.core.budget import (
     Budget,
     Ledger,
-    Price,
     Reach,
     Scope,
     day_of,
@@ -36,23 +36,11 @@ def grid(endpoint: EndpointSettings) -> Grid:
     return Grid(interval, phase_of(endpoint.id, interval))
 
 
-def price(endpoint: EndpointSettings) -> Price | None:
-    said = endpoint.price
-    if said is None:
-        return None
-    return Price(
-        input=said.input,
-        output=said.output,
-        cache_read=said.cache_read,
-        cache_write=said.cache_write,
-    )
-
-
 def watched(endpoint: EndpointSettings, rules: Rules, secrets: Secrets, transports: Transports) -> Watched:
     """Everything that a look at the endpoint needs. Raises OSError or ValueError for a bad CA file."""
     look = registry()[endpoint.protocol].prepare(endpoint, secrets.of)
     worst = look.worst_case
-    priced = price(endpoint)
+    price = price_of(endpoint)
     ca_file = None if endpoint.ca_file is None else Path(endpoint.ca_file)
     return Watched(
         id=endpoint.id,
@@ -63,8 +51,8 @@ def watched(endpoint: EndpointSettings, rules: Rules, secrets: Secrets, transpor
         grid=grid(endpoint),
         timeout_s=endpoint.timeout.total_seconds(),
         connect_s=endpoint.connect_timeout.total_seconds(),
-        price=priced,
-        worst_cost=worst_case_cost(priced, worst.input_tokens or 0, worst.output_tokens or 0),
+        price=price,
+        worst_cost=worst_case_cost(price, worst.input_tokens or 0, worst.output_tokens or 0),
     )
 
 

@@ -1,0 +1,15 @@
+"""How a command ends badly: lines for a person, and an exit code for a program."""
+
+from collections.abc import Iterable
+
+USAGE = 2
+FAILED = 1
+
+
+class Failure(Exception):
+    """Ends the command. `lines` go to stderr as they are; they hold no secret."""
+
+    def __init__(self, lines: str | Iterable[str], exit_code: int = FAILED) -> None:
+        self.lines = [lines] if isinstance(lines, str) else list(lines)
+        self.exit_code = exit_code
+        super().__init__("\n".join(self.lines))
