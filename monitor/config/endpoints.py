@@ -12,7 +12,7 @@ from monitor.config.findings import Findings
 from monitor.config.inherit import Level, Shape, Tree, known, merged, origin, shape_of
 from monitor.config.problem import KeyPath, key_path
 from monitor.config.secrets import SecretText
-from monitor.config.settings import Channel, EndpointSettings, Provider
+from monitor.config.settings import EndpointSettings, Provider
 from monitor.config.values import as_name, quoted
 from monitor.config.wording import suggestion, unknown_key
 
@@ -28,6 +28,9 @@ _OF_PROVIDER = frozenset({"name", "concurrency", "budget", "endpoints"})
 """What a provider says for itself."""
 _SHARED = Provider.model_fields.keys() - {"id"}
 """What is told of a provider as well as of its endpoints."""
+_ELSEWHERE = GIVEN | {"also", "proxy", "concurrency", "endpoints"}
+"""Keys that are told of an endpoint by other means than validation."""
+_UNNAMED = "unnamed"
 _BELONGS = {
     "concurrency": "belongs to a provider: write it under [provider.NAME]",
     "endpoints": "belongs to a provider: write them as [[provider.NAME.endpoints]]",
@@ -50,7 +53,7 @@ class Watchlist:
         tree: Tree,
         found: Findings,
         protocols: Mapping[str, Settings],
-        channels: Mapping[str, Channel],
+        channels: Mapping[str, object],
         folder: Path,
     ) -> None:
         self.endpoints: list[EndpointSettings] = []
@@ -98,9 +101,14 @@ class Watchlist:
         shapes = [_shape(each).without(NOT_FOR_ALL) for each in settings]
         rest = {key: value for key, value in tree.items() if key not in own and key not in ("also", "proxy")}
         for keys, names in _unknown(rest, shapes):
-            belongs = _BELONGS.get(str(keys[-1])) if len(keys) == 1 else None
-            self.found.refuse(path + keys, belongs or unknown_key(str(keys[-1]), {*names, *own}))
+            key = str(keys[-1])
+            belongs = (_BELONGS.get(key) or self._of_others(key)) if len(keys) == 1 else None
+            self.found.refuse(path + keys, belongs or unknown_key(key, {*names, *own}))
         return Level(path, {key: value for key, value in rest.items() if key not in _BELONGS})
+
+    def _of_others(self, key: str) -> str | None:
+        users = [name for name, settings in self.protocols.items() if key in (_shape(settings).keys or ())]
+        return f"is a key of {', '.join(users)} only, which no endpoint here uses" if users else None
 
     def not_yet(self, path: KeyPath, tree: Tree) -> None:
         """Refuse the keys of the contract that are not built; an empty proxy is none."""
@@ -123,11 +131,12 @@ class Watchlist:
             self.found.blame(error, shape, lambda keys: origin(levels, keys))
         return tree
 
-    def claim(self, name: str, owner: KeyPath, path: KeyPath) -> None:
+    def claim(self, name: str, owner: KeyPath, path: KeyPath, instead: str) -> None:
         """Names of providers and ids of endpoints differ in more than case."""
         first = self._owners.setdefault(name.casefold(), owner)
         if first != owner:
-            self.found.refuse(path, f"{quoted(name)} is already taken by {key_path(first)}: ids have no case")
+            taken = f"{quoted(name)} is already taken by {key_path(first)}"
+            self.found.refuse(path, f"{taken} (case does not count): {instead}")
 
     def add(self, endpoint: EndpointSettings, levels: Sequence[Level]) -> None:
         """One more endpoint that is right by itself."""
@@ -159,7 +168,7 @@ class _Group:
         watch = self._watch
         own = {key: value for key, value in self._tree.items() if key in _SHARED and value is not False}
         provider = watch.found.table(Provider, {"name": self._name} | own, self.path, {"id": self._name})
-        watch.claim(self._name, self.path, self.path)
+        watch.claim(self._name, self.path, self.path, "write another name")
         if provider is not None:
             watch.providers[self._name] = provider
         places = list(self._places())
@@ -209,9 +218,12 @@ class _Group:
 
     def _read_endpoint(self, settings: Settings, base: Tree, levels: tuple[Level, ...]) -> None:
         found, shape = self._watch.found, _shape(settings)
-        own = {key: value for key, value in levels[0].tree.items() if key not in ("also", "proxy")}
-        for key in GIVEN & own.keys():
-            found.refuse((*levels[0].path, key), unknown_key(key, shape.keys or ()))
+        own = {key: value for key, value in levels[0].tree.items() if key not in _ELSEWHERE}
+        for key in levels[0].tree:
+            if key in ("concurrency", "endpoints"):
+                found.refuse((*levels[0].path, key), _BELONGS[key])
+            elif key in GIVEN:
+                found.refuse((*levels[0].path, key), "comes from its place in the file: leave it out")
         flat = merged(base, own, shape)
         self._name_it(flat, settings, levels)
         ca_file = flat.get("ca_file")
@@ -234,19 +246,22 @@ class _Group:
         """Put in what comes from its place in the file, and from its model or name."""
         place = levels[0]
         told = [key for key in ("model", "name") if isinstance(flat.get(key), str) and flat[key]]
-        if "slug" not in flat and told:
-            flat["slug"] = as_name(flat[told[0]]) or "-"
-            if flat["slug"] == "-":
-                text = f'no slug can be made of {quoted(flat[told[0]])}: write one, such as slug = "my-model"'
-                self._watch.found.refuse(origin(levels, (told[0],)), text)
-        slug = flat.setdefault("slug", "-")
-        flat.setdefault("name", flat[told[0]] if told else slug)
-        if "model" in settings.model_fields and "model" in flat:
-            flat.setdefault("model_id", flat["model"])
+        known_as = flat[told[0]] if told else flat.get("slug")
+        slug = flat["slug"] if "slug" in flat else as_name(flat[told[0]] if told else "")
+        if told and "slug" not in flat and not slug:
+            text = f'no slug can be made of {quoted(known_as)}: write one, such as slug = "my-model"'
+            self._watch.found.refuse(origin(levels, (told[0],)), text)
+        if known_as is not None:
+            flat.setdefault("name", known_as)
+        if "model" in settings.model_fields:
+            flat.setdefault("model_id", flat.get("model"))
+            flat.setdefault("name", _UNNAMED)  # it lacks a model, which is to be said once
+        flat.setdefault("slug", slug or _UNNAMED)
         flat |= {"id": f"{self._name}/{slug}", "provider": self._name, "provider_name": self._shown}
-        key = next((key for key in ("slug", *told) if key in place.tree), None)
-        if slug != "-":
-            self._watch.claim(flat["id"], place.path, (*place.path, key) if key else place.path)
+        if slug:
+            key = next((key for key in ("slug", *told) if key in place.tree), None)
+            path = (*place.path, key) if key else place.path
+            self._watch.claim(flat["id"], place.path, path, "write another slug")
 
     def _say_missing(self, endpoints: int) -> None:
         """What all endpoints lack is their provider's to say, and said once."""

@@ -37,7 +37,9 @@ class Findings:
 
     @property
     def warnings(self) -> tuple[Problem, ...]:
-        return tuple(self._source.problem(*one) for one in self._doubted)
+        """What should be known, in the file's order."""
+        doubts = [self._source.problem(*one) for one in self._doubted]
+        return tuple(sorted(doubts, key=lambda doubt: doubt.line))
 
     def blame(
         self, error: ValidationError, shape: Shape, place: Callable[[KeyPath], KeyPath]
@@ -52,7 +54,8 @@ class Findings:
             if one["type"] == "extra_forbidden":
                 self.refuse(place(keys), unknown_key(str(keys[-1]), _known(shape, keys[:-1])))
             elif one["type"] != "missing":
-                self.refuse(place(keys), words(one))
+                if one["type"] != "too_short" or not one["input"]:  # else its members were refused already
+                    self.refuse(place(keys), words(one))
             elif not self._source.problems:  # a line that could not be read may be the one that is missing
                 missing.append(keys)
         return missing

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from monitor.config import rules
 from monitor.config.endpoints import Watchlist
 from monitor.config.findings import Findings
+from monitor.config.inherit import merged, shape_of
 from monitor.config.maintenance import Maintenance, expression
 from monitor.config.problem import ConfigError, KeyPath, Problem
 from monitor.config.secrets import SecretText, is_secret
@@ -67,10 +68,11 @@ def load(
     _unknown_sections(tree, found)
     site = _section(Site, tree, "site", found) or Site()
     channels = _channels(tree, found, readable_channel)
-    alert = _section(EndpointAlert, tree, "alert", found) or EndpointAlert()
-    for keys, text in rules.unknown_channels(alert.channels or (), channels):
+    alert = _alert(tree, found)
+    named = tree["channel"] if isinstance(tree.get("channel"), dict) else {}
+    for keys, text in rules.unknown_channels(alert.channels or (), named):
         found.refuse(keys, text)
-    watched = Watchlist(tree, found, protocols, channels, path.absolute().parent)
+    watched = Watchlist(tree, found, protocols, named, path.absolute().parent)
     database = _section(Database, tree, "database", found) or Database()
     secrets = _secrets(watched, channels, database)
     _stand_in_file(secrets, path, found)
@@ -104,6 +106,13 @@ def _unknown_sections(tree: Mapping[str, Any], found: Findings) -> None:
 
 def _section(model: type[AnyTable], tree: Mapping[str, Any], key: str, found: Findings) -> AnyTable | None:
     return found.table(model, tree.get(key, {}), (key,))
+
+
+def _alert(tree: Mapping[str, Any], found: Findings) -> EndpointAlert:
+    alert = tree.get("alert", {})
+    if isinstance(alert, dict):
+        alert = merged({}, alert, shape_of(EndpointAlert))  # `reminder = false` is none
+    return found.table(EndpointAlert, alert, ("alert",)) or EndpointAlert()
 
 
 def _server(tree: Mapping[str, Any], found: Findings) -> Server:

@@ -16,6 +16,14 @@ from monitor.core.instant import Instant, as_datetime, instant
 _SECOND = timedelta(seconds=1)
 _LEAP_CYCLE_START = datetime(2000, 1, 1, tzinfo=UTC)
 _MOST = 10_000
+_FIELDS = {
+    "minute": "minute",
+    "hour": "hour",
+    "day-of-month": "day",
+    "month": "month",
+    "day-of-week": "weekday",
+}
+"""The library's names of the five fields, and ours."""
 
 
 class Occurrence(NamedTuple):
@@ -35,9 +43,9 @@ def _cron(value: str) -> str:
     problem = _cron_problem(value)
     if problem is None:
         return value
-    if problem in ("never", "day-of-month") and _cron_problem(_in_any_month(value)) is None:
+    if problem in ("never", "day") and _cron_problem(_in_any_month(value)) is None:
         raise ValueError(f"{quoted(value)} never fires: none of its months has that day")
-    raise ValueError(f'{quoted(value)} has a {problem} that cannot be read; write it like "0 2 * * sun"')
+    raise ValueError(f'the {problem} in {quoted(value)} cannot be read: write it like "0 2 * * sun"')
 
 
 def _cron_problem(line: str) -> str | None:
@@ -45,7 +53,7 @@ def _cron_problem(line: str) -> str | None:
     try:
         next(CronSim(line, _LEAP_CYCLE_START))
     except CronSimError as refused:
-        return str(refused).removeprefix("Bad ")
+        return _FIELDS.get(str(refused).removeprefix("Bad "), "line")
     except StopIteration:
         return "never"
     return None

@@ -56,7 +56,7 @@ def json_schema(protocols: Mapping[str, type[EndpointSettings]]) -> Schema:
                 "defaults": _closed(inherited),
                 "provider": _named(_closed(provider)),
                 "channel": _named(_strict(Channel, {"name"})),
-                "alert": _strict(EndpointAlert),
+                "alert": _closed(_inheritable(EndpointAlert)),
                 "budget": _strict(Budget),
                 "maintenance": {"type": "array", "items": _strict(Maintenance)},
             }

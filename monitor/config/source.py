@@ -7,7 +7,7 @@ runs only when something is to be said, over a text that `tomllib` has accepted.
 
 import re
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,7 +18,7 @@ from monitor.config.problem import ConfigError, KeyPath, Problem, key_path
 _AT = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)$")
 _STATEMENT = re.compile(r"""\s*(?:[\w.-]|"[^"]*"|'[^']*')+\s*=""", re.ASCII)
 _TOKEN = re.compile(
-    r'''"""(?:\\.|[^\\])*?"{3,5}|\'\'\'.*?\'{3,5}|"(?:\\.|[^"\\\n])*"|'[^'\n]*'|\#[^\n]*|\n|[\[\]{},=.]|[^\s"'#\[\]{},=.]+''',
+    r'''"""(?:\\.|[^\\])*?(?:"{3,5}|\Z)|\'\'\'.*?(?:\'{3,5}|\Z)|"(?:\\.|[^"\\\n])*"|'[^'\n]*'|\#[^\n]*|\n|[\[\]{},=.]|[^\s"'#\[\]{},=.]+''',
     re.DOTALL,
 )
 _MOST_SYNTAX_ERRORS = 50
@@ -47,11 +47,14 @@ class Source:
     text: str
     tree: dict[str, Any]
     problems: tuple[Problem, ...] = ()
-    """Syntax errors. Text and tree are what remains; their lines are empty in it."""
+    """Syntax errors. The tree is what remains; in the text their values are 0."""
 
     @cached_property
     def _lines(self) -> dict[KeyPath, int]:
-        return dict(_keys(self.text))
+        lines: dict[KeyPath, int] = {}
+        for path, line in _keys(self.text):
+            lines.setdefault(path, line)
+        return lines
 
     def line(self, path: KeyPath) -> int:
         """Where the key stands; where its table does if the key is not there; else 1."""
@@ -84,40 +87,50 @@ def read(path: Path) -> Source:
 def parse(file: str, text: str) -> Source:
     """The tree of the text. A line that cannot be read is left out and the rest is read on, so that
     one run tells everything; raises ConfigError where that would only lead to follow-up errors."""
-    problems: list[Problem] = []
     lines = text.split("\n")
+    broken: dict[int, str] = {}
     while True:
         try:
-            readable = "\n".join(lines)
-            return Source(file, readable, tomllib.loads(readable), tuple(problems))
+            readable = ["" if number in broken else line for number, line in enumerate(lines, start=1)]
+            tree = tomllib.loads("\n".join(readable))
         except tomllib.TOMLDecodeError as error:
             number, words = _said(str(error), lines)
         except RecursionError:
             number, words = 1, "is nested too deeply"
-        problems.append(Problem(file, number, "", words))
-        if len(problems) >= _MOST_SYNTAX_ERRORS or not _stands_alone(lines[number - 1]):
-            raise ConfigError(problems)
-        lines[number - 1] = ""
+        else:
+            return Source(file, "\n".join(lines), tree, tuple(_problems(file, lines, broken)))
+        broken[number] = words
+        key = _key_alone(lines[number - 1])
+        if key is None or len(broken) >= _MOST_SYNTAX_ERRORS:
+            raise ConfigError(_problems(file, lines, broken))
+        lines[number - 1] = f"{key} 0"  # its key is still worth knowing, for whoever asks for its line
+
+
+def _problems(file: str, lines: list[str], broken: Mapping[int, str]) -> Iterator[Problem]:
+    paths = {line: path for path, line in _keys("\n".join(lines))}
+    for number, words in broken.items():
+        yield Problem(file, number, key_path(paths.get(number, ())), words)
 
 
 def _said(error: str, lines: list[str]) -> tuple[int, str]:
+    """The line of a syntax error, and our words for it."""
     at = _AT.search(error)
+    if at and not at[1]:
+        begun = [line for _, line in _keys("\n".join(lines))]
+        return begun[-1] if begun else len(
+            lines
+        ), "the file ends in the middle of a value: a list, table or text is not closed"
     text = error[: at.start()] if at else error
-    number = int(at[1]) if at and at[1] else len(lines)
     words = next((words for begin, words in _WORDS if text.startswith(begin)), None)
-    return min(number, len(lines)), words or text[:1].lower() + text[1:]
+    return int(at[1]) if at else 1, words or text[:1].lower() + text[1:]
 
 
-def _stands_alone(line: str) -> bool:
-    """It is a key with a value of its own, nothing that other lines belong to."""
+def _key_alone(line: str) -> str | None:
+    """The `key =` of a line that stands alone; None where other lines belong to its value."""
+    key = _STATEMENT.match(line)
     rest = re.sub(r"#.*", "", line)
-    return bool(
-        _STATEMENT.match(line)
-        and '"""' not in rest
-        and "'''" not in rest
-        and rest.count("[") == rest.count("]")
-        and rest.count("{") == rest.count("}")
-    )
+    whole = rest.count("[") == rest.count("]") and rest.count("{") == rest.count("}")
+    return key[0] if key and whole and '"""' not in rest and "'''" not in rest else None
 
 
 def _tokens(text: str) -> Iterator[tuple[str, int]]:
@@ -130,19 +143,15 @@ def _tokens(text: str) -> Iterator[tuple[str, int]]:
 
 
 def _keys(text: str) -> Iterator[tuple[KeyPath, int]]:
-    """Every table, and every key outside of inline tables, with the line where it comes first."""
+    """Every table, and every key outside of inline tables, with its line; what holds it goes before it."""
     table: KeyPath = ()
     sizes: dict[KeyPath, int] = {}
-    seen: set[KeyPath] = set()
     for words, line in _statements(_tokens(text)):
         if words[0] == "[":
             table = path = _table(words, sizes)
         else:
             path = table + _parts(words)
-        for end in range(1, len(path) + 1):
-            if path[:end] not in seen:
-                seen.add(path[:end])
-                yield path[:end], line
+        yield from ((path[:end], line) for end in range(1, len(path) + 1))
 
 
 def _statements(tokens: Iterator[tuple[str, int]]) -> Iterator[tuple[list[str], int]]:
@@ -164,6 +173,8 @@ def _statements(tokens: Iterator[tuple[str, int]]) -> Iterator[tuple[list[str], 
         else:
             start = start if words else line
             words.append(token)
+    if words:
+        yield words, start
 
 
 def _parts(words: list[str]) -> tuple[str, ...]:

@@ -79,9 +79,7 @@ def write_template(folder: Path) -> Path:
     """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "config.toml"
-    # Not for everybody to read: sooner or later somebody writes a key into it.
     text = template()
     with path.open("x", encoding="utf-8") as file:
-        path.chmod(0o640)
         file.write(text)
     return path

@@ -9,10 +9,11 @@ import math
 import re
 from datetime import timedelta
 from decimal import Decimal, InvalidOperation
+from difflib import get_close_matches
 from functools import lru_cache
 from typing import Annotated, Any, Literal
 from urllib.parse import SplitResult, urlsplit
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
@@ -45,12 +46,18 @@ def quoted(value: object) -> str:
     if isinstance(value, str):
         if len(value) > _QUOTED:
             return f"a text of {len(value)} characters"
-        return '"' + value.encode("unicode_escape").decode().replace('"', '\\"') + '"'
+        return '"' + "".join(map(_visible, value)) + '"'
     if isinstance(value, dict):
         return "a table"
     if isinstance(value, list):
         return "a list"
     return str(value)
+
+
+def _visible(character: str) -> str:
+    if character == '"':
+        return '\\"'
+    return character if character.isprintable() else character.encode("unicode_escape").decode()
 
 
 def written(length: timedelta) -> str:
@@ -229,7 +236,9 @@ def _zone(value: object) -> ZoneInfo:
             return ZoneInfo(value)
         except (ZoneInfoNotFoundError, ValueError, OSError):
             pass  # every way in which a name can be wrong is told by the same text below
-    raise ValueError(f'{quoted(value)} is not a time zone such as "Europe/Berlin" or "UTC"')
+    near = get_close_matches(value, available_timezones(), 1) if isinstance(value, str) else []
+    hint = f'; did you mean "{near[0]}"?' if near else ' such as "Europe/Berlin" or "UTC"'
+    raise ValueError(f"{quoted(value)} is not a time zone{hint}")
 
 
 Zone = Annotated[ZoneInfo, BeforeValidator(_zone), WithJsonSchema({"type": "string"})]

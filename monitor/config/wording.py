@@ -54,7 +54,10 @@ def words(error: ErrorDetails) -> str:
     if kind == "literal_error":
         return _choice(value, str(limits["expected"]))
     if kind in _WORDS:
-        return _WORDS[kind].format(value=quoted(value), **limits)
+        round_limits = {
+            key: f"{limit:.12g}" if isinstance(limit, float) else limit for key, limit in limits.items()
+        }
+        return _WORDS[kind].format(value=quoted(value), **round_limits)
     return f"{error['msg'][:1].lower()}{error['msg'][1:]}"
 
 

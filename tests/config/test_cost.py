@@ -1,0 +1,51 @@
+"""What probing will cost."""
+
+from decimal import Decimal
+
+from monitor.config.cost import price_of, projected
+from tests.config.files import CHAT, ENDPOINT, loaded
+
+PRICE = 'price = { input = "0.10", output = "0.40", cache_read = "0.025" }\n'
+
+
+def test_a_month_is_thirty_days_of_probes_at_their_longest(tmp_path):
+    prompt = "x" * (4 * 100 - 34)
+    text = CHAT + ENDPOINT + PRICE + f'max_tokens = 64\ninterval = "60s"\nprompt = "{prompt}"\n'
+    (one,) = projected(loaded(tmp_path, text).endpoints).projections
+    assert one.probes == 30 * 24 * 60
+    assert one.usd == 43_200 * (100 * Decimal("0.10") + 64 * Decimal("0.40")) / 1_000_000
+    assert str(one.usd.normalize()) == "1.53792"
+
+
+def test_a_part_of_a_token_is_paid_as_a_whole_one(tmp_path):
+    text = CHAT + ENDPOINT + 'price = { input = 1_000_000, output = 0 }\nprompt = "abc"\ninterval = "1d"\n'
+    (one,) = projected(loaded(tmp_path, text.replace("1_000_000", '"1000000"')).endpoints).projections
+    assert one.usd == 30 * 10
+
+
+def test_the_sum_lacks_models_without_a_price_and_says_so(tmp_path):
+    text = (
+        CHAT
+        + ENDPOINT
+        + PRICE
+        + ENDPOINT.replace("nano", "micro")
+        + ENDPOINT.replace("nano", "milli")
+        + PRICE
+        + "enabled = false\n"
+        + '[provider.web]\nprotocol = "http"\n[[provider.web.endpoints]]\nname = "a"\nurl = "https://a.example"\n'
+    )
+    bill = projected(loaded(tmp_path, text).endpoints)
+    assert [each.endpoint for each in bill.projections] == ["openai/nano", "openai/micro", "web/a"]
+    assert bill.unpriced == ("openai/micro",)
+    assert bill.usd == bill.projections[0].usd
+    assert bill.projections[2].usd == 0
+
+
+def test_nothing_costs_nothing():
+    assert projected([]).usd == 0
+
+
+def test_prices_stay_exact(tmp_path):
+    price = price_of(loaded(tmp_path, CHAT + ENDPOINT + PRICE).endpoints[0])
+    assert str(price.cache_read) == "0.025"
+    assert price.blended == Decimal("0.175")
