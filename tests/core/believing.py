@@ -48,7 +48,12 @@ def rules(**changes: object) -> Rules:
 
 
 def look(
-    at: Instant, letter: str, *, ttft_ms: float = 600.0, scheduled: bool = True, retry_after: Span | None = None
+    at: Instant,
+    letter: str,
+    *,
+    ttft_ms: float = 600.0,
+    scheduled: bool = True,
+    retry_after: Span | None = None,
 ) -> Look:
     outcome = LETTERS[letter]
     figures = Figures(ttft_ms=ttft_ms, output_speed=100.0, total_ms=1500.0) if outcome.works else Figures()
