@@ -72,7 +72,7 @@ class Response:
         # Forms that browsers and curl accept: to call them broken would be a false alarm.
         parser.set_dangerous_leniencies(
             lenient_chunked_length=True,
-            lenient_data_after_close=True,
+            lenient_keep_alive=True,
             lenient_optional_cr_before_lf=True,
             lenient_spaces_after_chunk_size=True,
         )
@@ -93,7 +93,8 @@ class Response:
                 raise BadAnswer(FaultKind.MALFORMED, self._nonsense()) from None
         if self.complete:
             self._parser = None  # it knows us and we know it: a cycle
-        elif self._idle_size > self._head_limit or self._head_size > self._head_limit:
+            self._idle_size = 0
+        if self._idle_size > self._head_limit or self._head_size > self._head_limit:
             raise BadAnswer(FaultKind.TOO_LARGE, f"more than {self._head_limit} bytes of headers")
         if self._body_size > self._body_limit:
             raise BadAnswer(FaultKind.TOO_LARGE, f"a body of more than {self._body_limit} bytes")

@@ -4,6 +4,7 @@ import asyncio
 import functools
 import ssl
 from collections import deque
+from collections.abc import Mapping
 from pathlib import Path
 
 from monitor.core.instant import DAY, SECOND, Instant
@@ -55,6 +56,7 @@ class Session:
         self._out = ssl.MemoryBIO()
         # A trailing dot belongs to the lookup, not to the name in a certificate.
         self._tls = context.wrap_bio(self._in, self._out, server_hostname=host.rstrip("."))
+        self._certificate: Mapping[str, object] | None = None
         self.ended = False
         """The other side said goodbye."""
         self.error: ssl.SSLError | None = None
@@ -69,6 +71,8 @@ class Session:
             self._tls.do_handshake()
         except ssl.SSLWantReadError:
             return False
+        # Now, for a session that breaks later no longer tells.
+        self._certificate = self._tls.getpeercert()
         return True
 
     def outgoing(self) -> bytes:
@@ -107,10 +111,9 @@ class Session:
 
     def certificate_days(self, now: Instant) -> float | None:
         """Days until the server's certificate expires; negative once it has."""
-        certificate = self._tls.getpeercert()
-        if not certificate:
+        if not self._certificate:
             return None
-        expires = ssl.cert_time_to_seconds(str(certificate["notAfter"]))
+        expires = ssl.cert_time_to_seconds(str(self._certificate["notAfter"]))
         return (expires * SECOND - now) / DAY
 
 

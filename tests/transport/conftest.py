@@ -1,0 +1,97 @@
+"""Servers, names and certificates for the tests of the transport."""
+
+import socket
+import ssl
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+
+from monitor.transport.resolver import Ip, Resolver
+from monitor.transport.wire import ProbeWire, Transport, Transports, open_transports
+from tests.transport.servers import Certificates, NameServer, Script, Server, make_certificates
+
+
+class Serve(Protocol):
+    def __call__(
+        self,
+        script: Script,
+        *,
+        family: socket.AddressFamily = socket.AF_INET,
+        context: ssl.SSLContext | None = None,
+        port: int = 0,
+    ) -> Server: ...
+
+
+@pytest.fixture
+def serve() -> Iterator[Serve]:
+    """Start a server that plays a script."""
+    servers: list[Server] = []
+
+    def start(
+        script: Script,
+        *,
+        family: socket.AddressFamily = socket.AF_INET,
+        context: ssl.SSLContext | None = None,
+        port: int = 0,
+    ) -> Server:
+        servers.append(Server(script, family=family, context=context, port=port))
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.close()
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    return make_certificates(tmp_path_factory.mktemp("certificates"))
+
+
+@pytest.fixture
+def names() -> Iterator[NameServer]:
+    server = NameServer()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+async def transports() -> AsyncIterator[Transports]:
+    async with open_transports() as opened:
+        yield opened
+
+
+@pytest.fixture
+def wire(transports: Transports) -> ProbeWire:
+    """Both families, the system's resolver and authorities."""
+    return transports.wire()
+
+
+class Named(Protocol):
+    def __call__(self, ip: Ip = "auto", ca_file: Path | None = None) -> ProbeWire: ...
+
+
+@pytest.fixture
+async def named(names: NameServer) -> AsyncIterator[Named]:
+    """A wire that asks our own name server."""
+    resolver = Resolver(nameservers=[names.address])
+
+    def make(ip: Ip = "auto", ca_file: Path | None = None) -> ProbeWire:
+        return ProbeWire(Transport(ip=ip, ca_file=ca_file, resolver=resolver))
+
+    yield make
+    await resolver.aclose()
+
+
+@pytest.fixture
+def open_files() -> Iterator[None]:
+    """Afterwards as many files are open as before."""
+    before = _open_files()
+    yield
+    assert _open_files() == before
+
+
+def _open_files() -> list[str]:
+    # The listing itself holds one that is gone by the time it is looked at.
+    return sorted(str(link.readlink()) for link in Path("/proc/self/fd").iterdir() if link.exists())
