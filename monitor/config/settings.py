@@ -26,6 +26,7 @@ from monitor.config.values import (
     Name,
     Pause,
     Percent,
+    Prose,
     Speed,
     Table,
     Text,
@@ -199,7 +200,7 @@ class EndpointSettings(Table):
 class ModelExpect(Table):
     """What a good answer of a language model is; None is not looked at."""
 
-    answer: Text | None = None
+    answer: Prose | None = None
     """A substring, any case."""
     ttft: Duration | None = None
     elapsed: Duration | None = None
@@ -222,7 +223,7 @@ class ModelSettings(EndpointSettings):
     omit: Names = ()
     """Fields of the request body that are never sent."""
     max_tokens_field: Literal["auto", "max_tokens", "max_completion_tokens"] = "auto"
-    prompt: Text = DEFAULT_PROMPT
+    prompt: Prose = DEFAULT_PROMPT
     expect: ModelExpect = ModelExpect()
 
     @property

@@ -99,9 +99,10 @@ def parse(file: str, text: str) -> Source:
             number, words = 1, "is nested too deeply"
         else:
             return Source(file, "\n".join(lines), tree, tuple(_problems(file, lines, broken)))
+        again = number in broken
         broken[number] = words
         key = _key_alone(lines[number - 1])
-        if key is None or len(broken) >= _MOST_SYNTAX_ERRORS:
+        if again or key is None or len(broken) >= _MOST_SYNTAX_ERRORS:
             raise ConfigError(_problems(file, lines, broken))
         lines[number - 1] = f"{key} 0"  # its key is still worth knowing, for whoever asks for its line
 
@@ -116,10 +117,8 @@ def _said(error: str, lines: list[str]) -> tuple[int, str]:
     """The line of a syntax error, and our words for it."""
     at = _AT.search(error)
     if at and not at[1]:
-        begun = [line for _, line in _keys("\n".join(lines))]
-        return begun[-1] if begun else len(
-            lines
-        ), "the file ends in the middle of a value: a list, table or text is not closed"
+        last = [line for _, line in _keys("\n".join(lines))][-1:]
+        return (last or [1])[0], "the file ends in the middle of a value: a list, table or text is not closed"
     text = error[: at.start()] if at else error
     words = next((words for begin, words in _WORDS if text.startswith(begin)), None)
     return int(at[1]) if at else 1, words or text[:1].lower() + text[1:]
@@ -182,7 +181,12 @@ def _parts(words: list[str]) -> tuple[str, ...]:
 
 
 def _unquoted(word: str) -> str:
-    return str(tomllib.loads(f"key = {word}")["key"]) if word[0] in "\"'" else word
+    if word[0] not in "\"'":
+        return word
+    try:
+        return str(tomllib.loads(f"key = {word}")["key"])
+    except tomllib.TOMLDecodeError:  # only in a text that could not be read either
+        return word
 
 
 def _table(words: list[str], sizes: dict[KeyPath, int]) -> KeyPath:

@@ -7,6 +7,7 @@ could hold a secret (`quoted`).
 
 import math
 import re
+import unicodedata
 from datetime import timedelta
 from decimal import Decimal, InvalidOperation
 from difflib import get_close_matches
@@ -31,6 +32,9 @@ _UNITS = {
 }
 _LONGEST = timedelta(days=3660)
 _QUOTED = 40
+_LAYOUT = str.maketrans("\n\t", "  ")
+_CONTROLS = frozenset({"Cc", "Cs", "Zl", "Zp"})
+"""Unicode's controls, halves of characters, and line breaks by another name."""
 
 
 class Table(BaseModel):
@@ -140,7 +144,27 @@ Usd = Annotated[
 ]
 """An exact amount of US dollars, 0 or more."""
 
-Text = Annotated[str, Field(min_length=1, max_length=4096)]
+
+def _prose(value: str) -> str:
+    if not value.isprintable() and _controls(value.translate(_LAYOUT)):
+        raise ValueError("contains a control character: remove it")
+    return value
+
+
+def _line(value: str) -> str:
+    if not value.isprintable() and _controls(value):
+        raise ValueError("contains a line break or another control character: write it on one line")
+    return value
+
+
+def _controls(value: str) -> bool:
+    return any(unicodedata.category(character) in _CONTROLS for character in value)
+
+
+Text = Annotated[str, Field(min_length=1, max_length=4096), AfterValidator(_line)]
+"""One line."""
+Prose = Annotated[str, Field(min_length=1, max_length=100_000), AfterValidator(_prose)]
+"""One line or several."""
 Count = Annotated[int, Field(ge=1, le=1_000_000_000)]
 Percent = Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)]
 Speed = Annotated[float, Field(gt=0, allow_inf_nan=False)]
