@@ -161,7 +161,7 @@ class _Group:
         self._name = name
         self._tree = tree
         self._above = above
-        self._shown: object = tree.get("name", name)
+        self._shown = name
         self._missing: dict[KeyPath, list[tuple[Level, ...]]] = {}
 
     def read(self) -> None:
@@ -171,9 +171,10 @@ class _Group:
         watch.claim(self._name, self.path, self.path, "write another name")
         if provider is not None:
             watch.providers[self._name] = provider
+            self._shown = provider.name
         places = list(self._places())
         chosen = [self._protocol(place) for place in places]
-        used = {settings for settings in chosen if settings}
+        used = dict.fromkeys(settings for settings in chosen if settings)
         everything = watch.protocols.values()
         level = watch.level(
             self.path, self._tree, used if chosen and all(chosen) else everything, _OF_PROVIDER

@@ -69,7 +69,7 @@ class Findings:
             return None
         given = given or {}
         shape = shape_of(model).without(given)
-        for key in given.keys() & tree.keys():
+        for key in sorted(given.keys() & tree.keys()):
             self.refuse((*path, key), unknown_key(key, shape.keys or ()))
 
         def place(keys: KeyPath) -> KeyPath:
