@@ -77,6 +77,7 @@ class Timeline:
 # The stored form
 
 _VERSION = 1
+_KERNEL = 0x80
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,17 +164,17 @@ def pack(moments: Phases) -> bytes:
         else:
             body += _varint(_zigzag(micros - previous))
             previous = micros
-    clock = 1 if moments.clock is Clock.KERNEL else 0
-    return bytes((_VERSION, clock)) + present.to_bytes(2, "little") + bytes(body)
+    clock = _KERNEL if moments.clock is Clock.KERNEL else 0
+    return bytes((_VERSION | clock,)) + present.to_bytes(2, "little") + bytes(body)
 
 
 def unpack(blob: bytes) -> Phases:
     """The inverse of `pack`, to the microsecond. Raises ValueError for another version."""
-    if len(blob) < 4 or blob[0] != _VERSION:
+    if len(blob) < 3 or blob[0] & ~_KERNEL != _VERSION:
         raise ValueError("a timeline of an unknown version")
-    present = int.from_bytes(blob[2:4], "little")
+    present = int.from_bytes(blob[1:3], "little")
     values: dict[str, Any] = {}
-    position, previous = 4, 0
+    position, previous = 3, 0
     for bit, name in enumerate(_FIELDS):
         if not present >> bit & 1:
             continue
@@ -183,7 +184,7 @@ def unpack(blob: bytes) -> Phases:
             micros += previous
             previous = micros
         values[name] = micros / 1000.0
-    return Phases(clock=Clock.KERNEL if blob[1] else Clock.USER, **values)
+    return Phases(clock=Clock.KERNEL if blob[0] & _KERNEL else Clock.USER, **values)
 
 
 def _zigzag(number: int) -> int:

@@ -400,7 +400,6 @@ def _probe_row(result: Result, number: int) -> Row:
         "setup_us": _us(setup),
         "ttft_us": _us(figures.ttft_ms),
         "ttfat_us": _us(figures.ttfat_ms),
-        "window_us": _us(figures.window_ms),
         "total_us": _us(figures.total_ms),
         "output_speed_milli": _milli(figures.output_speed),
         "throughput_milli": _milli(figures.effective_throughput),

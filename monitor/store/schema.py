@@ -73,7 +73,6 @@ probe = Table(
     Column("setup_us", Integer, comment="dns + connect + tls"),
     Column("ttft_us", Integer),
     Column("ttfat_us", Integer),
-    Column("window_us", Integer, comment="first token to last token"),
     Column("total_us", Integer, nullable=False),
     Column("output_speed_milli", Integer, comment="thousandths of a token per second"),
     Column("throughput_milli", Integer, comment="effective_throughput, likewise"),

@@ -1,0 +1,204 @@
+"""What is written is what is read back, on both databases, however often it is written."""
+
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Connection, func, select
+
+from monitor.core.belief import Quiet, QuietSpan
+from monitor.core.instant import HOUR, MINUTE, SECOND, Instant, Span
+from monitor.core.outcome import Outcome
+from monitor.core.slots import Gap, GapReason, Grid, Segment
+from monitor.core.step import Known, Sent, Step
+from monitor.store import lock, migrate, schema
+from monitor.store.engine import Database
+from monitor.store.journal import Journal
+from tests.core.believing import Stage
+from tests.support.truth import START, result, step
+
+
+@pytest.fixture
+def database(database_url: str) -> Iterator[Database]:
+    database = Database(database_url)
+    migrate.upgrade(database)
+    yield database
+    database.dispose()
+
+
+@pytest.fixture
+def journal(database: Database) -> Iterator[Journal]:
+    owned = lock.acquire(database)
+    assert owned is not None
+    journal = Journal(database, owned.epoch)
+    journal.register(["acme/one"], START)
+    yield journal
+    owned.release()
+
+
+def count(database: Database, table: str) -> int:
+    def work(connection: Connection) -> int:
+        found = connection.execute(select(func.count()).select_from(schema.metadata.tables[table]))
+        return int(found.scalar_one())
+
+    return database.read(work)
+
+
+def story(letters: str) -> list[Step]:
+    """The steps of an endpoint's looks, with their results."""
+    stage, steps = Stage(), []
+    for number, letter in enumerate(letters):
+        had = (len(stage.transitions), len(stage.updates), len(stage.alerts))
+        stage.play(letter)
+        steps.append(
+            Step(
+                result=result(number),
+                belief=stage.belief,
+                transitions=tuple(stage.transitions[had[0] :]),
+                updates=tuple(stage.updates[had[1] :]),
+                alerts=tuple(stage.alerts[had[2] :]),
+            )
+        )
+    return steps
+
+
+def test_a_story_is_read_back_as_it_was_decided(journal: Journal, database: Database) -> None:
+    steps = story("ggbbbggccc")
+    journal.write(steps)
+    known = journal.load({"acme/one": Span(0)}, START)
+    last = steps[-1].belief
+    assert last is not None
+    read = known.beliefs["acme/one"]
+    assert (read.state, read.sequence, read.runs) == (last.state, last.sequence, last.runs)
+    assert [owed.alert for owed in known.owed] == [alert for s in steps for alert in s.alerts]
+    assert known.accounted == {"acme/one": result(9).slot}
+
+
+def test_writing_a_step_twice_does_no_harm(journal: Journal, database: Database) -> None:
+    steps = story("ggbbbgg")
+    journal.write(steps)
+    counts = {name: count(database, name) for name in schema.metadata.tables}
+    journal.write(steps)
+    journal.write(steps[:3])
+    assert {name: count(database, name) for name in schema.metadata.tables} == counts
+    assert journal.load({}, START).beliefs["acme/one"].sequence == 7
+
+
+def test_an_incident_keeps_its_story(journal: Journal, database: Database) -> None:
+    journal.write(story("gsssbbbgg"))
+
+    def work(connection: Connection) -> tuple[list[str], list[tuple[object, ...]]]:
+        updates = connection.execute(
+            select(schema.incident_update.c.status).order_by(schema.incident_update.c.sequence)
+        )
+        incidents = connection.execute(
+            select(schema.incident.c.impact, schema.incident.c.started_at, schema.incident.c.ended_at)
+        )
+        return list(updates.scalars()), [tuple(row) for row in incidents]
+
+    statuses, incidents = database.read(work)
+    assert statuses == ["degraded", "down", "resolved"]
+    assert incidents == [("down", START + MINUTE, START + 7 * MINUTE)]
+
+
+def test_marks_of_sent_alerts_are_kept_and_a_later_one_never_undoes_them(journal: Journal) -> None:
+    steps = story("gbbb")
+    journal.write(steps)
+    [owed] = journal.load({}, START).owed
+    later = Sent(key=owed.alert.key, at=START, fate="later", attempts=1, again=Instant(START + 5), error="no")
+    journal.write([Step(sent=later)])
+    [waiting] = journal.load({}, START).owed
+    assert (waiting.attempts, waiting.again) == (1, START + 5)
+    journal.write([Step(sent=Sent(key=owed.alert.key, at=START, fate="sent", attempts=2))])
+    journal.write([Step(sent=later)])
+    assert journal.load({}, START).owed == ()
+
+
+def test_gaps_segments_and_quiet_spans_are_read_back(journal: Journal, database: Database) -> None:
+    grid = Grid(MINUTE, Span(5 * SECOND))
+    opened = Segment(endpoint="acme/one", grid=grid, timeout=Span(30 * SECOND), starts=START)
+    gap = Gap("acme/one", START, Instant(START + HOUR), 61, GapReason.NOT_RUNNING)
+    span = QuietSpan(endpoint="acme/one", quiet=Quiet.MAINTENANCE, starts=START, ends=None)
+    journal.write([Step(segment=opened), Step(gap=gap), Step(quiet=(span,))])
+    known = journal.load({"acme/one": Span(0)}, START)
+    assert known.segments == {"acme/one": opened}
+    assert known.accounted == {"acme/one": START + HOUR}
+
+
+def test_a_daemon_that_was_deposed_writes_nothing(journal: Journal, database: Database) -> None:
+    def usurp(connection: Connection) -> None:
+        connection.exec_driver_sql("UPDATE daemon SET epoch = epoch + 1")
+
+    database.write(usurp)
+    with pytest.raises(lock.Deposed):
+        journal.write([step(1)])
+    assert count(database, "probe") == 0
+
+
+def test_a_clean_end_is_told_from_a_crash(journal: Journal) -> None:
+    assert not journal.stopped().cleanly
+    journal.beat(START, {"version": "x"})
+    assert journal.stopped().beat_at == START
+    assert not journal.stopped().cleanly
+    journal.stop(Instant(START + 1))
+    assert journal.stopped().cleanly
+
+
+def test_the_ring_of_recent_figures_comes_back_from_the_results(journal: Journal) -> None:
+    journal.write([*story("ggg"), step(3, outcome=Outcome.HTTP_5XX), step(4, scheduled=False)])
+    ring = journal.load({"acme/one": Span(HOUR)}, result(4).at).beliefs["acme/one"].ring
+    assert [sample.works for sample in ring] == [True, True, True, False]
+    assert ring[0].ttft_ms == pytest.approx(612.4)
+    assert ring[0].output_speed == pytest.approx(118.25)
+
+
+def test_what_was_spent_today_is_summed_exactly(journal: Journal) -> None:
+    journal.write([step(number) for number in range(3)])
+    assert str(journal.spent("acme/one", START)) == "0.0000891"
+
+
+def test_old_results_are_pruned_and_young_ones_stay(journal: Journal, database: Database) -> None:
+    journal.write([step(number) for number in range(10)])
+    assert journal.prune(result(4).at) == 4
+    assert journal.prune(result(4).at) == 0
+    assert count(database, "probe") == 6
+
+
+def test_a_stored_probe_takes_at_most_120_bytes_on_sqlite(tmp_path: Path) -> None:
+    database = Database(f"sqlite:///{tmp_path / 'size.db'}")
+    migrate.upgrade(database)
+    owned = lock.acquire(database)
+    assert owned is not None
+    journal = Journal(database, owned.epoch)
+    names = [f"acme/model-{number}" for number in range(50)]
+    journal.register(names, START)
+    empty = _pages(tmp_path / "size.db")
+    probes = 0
+    for minute in range(300):
+        journal.write([step(minute, endpoint=name) for name in names])
+        probes += len(names)
+    grown = _pages(tmp_path / "size.db") - empty
+    owned.release()
+    database.dispose()
+    assert grown / probes <= 120
+
+
+def _pages(path: Path) -> int:
+    with sqlite3.connect(path) as connection:
+        pages, size = (
+            connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "page_size")
+        )
+    connection.close()
+    return int(pages * size)
+
+
+def test_known_grows_as_the_database_does(journal: Journal) -> None:
+    steps = story("ggbbbgg")
+    known = Known(journal.load({}, START))
+    journal.write(steps)
+    for each in steps:
+        known.apply(each)
+        known.apply(each)
+    assert list(known.beliefs.values()) == [steps[-1].belief]
+    assert set(known.owed) == {owed.alert.key for owed in journal.load({}, START).owed}
