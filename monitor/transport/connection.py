@@ -6,6 +6,7 @@ them; they lie in a queue until `read` fetches them. What ends the exchange earl
 """
 
 import asyncio
+import contextlib
 import socket
 import ssl
 from collections import deque
@@ -158,18 +159,19 @@ class Connection:
 
     async def _shake_hands(self) -> None:
         self._phase = Phase.TLS
-        asked = monotonic()
+        session = self._session = Session(self._means.context, self._target.host)
+        # Waiting for our own turn is not the server's fault: its clock stands still.
+        left = self._limit - monotonic()
+        self._limit = self._limits.deadline
         try:
-            turn = await self._means.turns.take(self._patience, self._limits.deadline)
+            turn = await self._means.turns.take(self._patience, self._limit)
         except TimeUp:
             busy = Fault(FaultKind.LOCAL, Phase.TLS, "this machine is too busy with other TLS handshakes")
             raise WireFault(busy, monotonic()) from None
         started = monotonic()
-        # Waiting for our own turn is not the server's fault.
-        self._limit = min(self._limit + started - asked, self._limits.deadline)
-        self._session = Session(self._means.context, self._target.host)
+        self._limit = min(started + left, self._limit)
         try:
-            await self._handshake(self._session)
+            await self._handshake(session)
         finally:
             self._timeline.tls_s = monotonic() - started
             turn.end()
@@ -201,7 +203,9 @@ class Connection:
     async def _send_request(self) -> None:
         data = self._target.request
         if self._session is not None:
-            data = self._session.seal(data)
+            # A hasty server may have answered in the last breath of the handshake.
+            self._absorb(memoryview(b""), monotonic())
+            data = self._session.seal(data) if self._sock is not None else b""
         sent = self._timeline.request_sent = await self._send(data)
         if self.response.status is None:
             self._allow(self._limits.headers_s, sent)
@@ -283,8 +287,9 @@ class Connection:
         elif session.ended:
             self._on_end(at)
         elif reply := session.outgoing():
-            # The answer to a change of keys: a few bytes that always fit.
-            self._sock.send(reply)
+            # The answer to a change of keys. If it cannot be sent, the next read says why.
+            with contextlib.suppress(OSError):
+                self._sock.send(reply)
 
     def _understand(self, data: bytes | memoryview, at: float) -> None:
         response = self.response

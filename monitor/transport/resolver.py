@@ -1,7 +1,8 @@
 """Names to addresses, by c-ares: a name that hangs costs nobody else a thread.
 
 Nothing is remembered from one lookup to the next. c-ares would keep answers for as long as
-their TTL allows, up to an hour, and a resolver that died meanwhile would go unnoticed.
+their TTL allows, up to an hour, and a resolver that died meanwhile would go unnoticed. Only
+lookups of the same name within a millisecond or so may share an answer.
 """
 
 import errno

@@ -153,7 +153,7 @@ class _Exchange:
         request = httpx.Request(
             asked.method,
             _url(asked.url),
-            headers=dict(asked.headers),
+            headers=asked.headers,
             content=asked.body,
             extensions={"timeline": self._timeline, "limits": self._limits},
         )
@@ -193,7 +193,10 @@ class Transports:
         self._wires: dict[tuple[Ip, Path | None], ProbeWire] = {}
 
     def wire(self, ip: Ip = "auto", ca_file: Path | None = None) -> ProbeWire:
-        """The wire for these settings. Raises OSError or ValueError if the CA file is no good."""
+        """The wire for these settings. Raises OSError or ValueError if the CA file is no good.
+
+        The first one for a CA file blocks for up to 85 ms: ask for them all before probing begins.
+        """
         key = (ip, ca_file)
         if key not in self._wires:
             transport = Transport(ip=ip, ca_file=ca_file, resolver=self._resolver, turns=self._turns)

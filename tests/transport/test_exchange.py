@@ -94,7 +94,7 @@ async def test_pieces_keep_their_own_stamps_though_nobody_fetched_them(wire: Pro
     limits = Limits(deadline=monotonic() + 5, connect_s=5)
     pieces = []
     async with wire.exchange(Request("GET", serve(script).url(), {}), line, limits) as reply:
-        while line.first_byte is None or monotonic() < line.first_byte + 0.1:  # noqa: ASYNC110 - on purpose
+        while line.first_byte is None or monotonic() < line.first_byte + 0.1:
             await asyncio.sleep(0.01)
         while (arrival := await reply.read(limits.deadline)) is not None:
             pieces.append(arrival)
@@ -348,7 +348,7 @@ async def test_cancelling_closes_the_connection_and_is_no_fault(
                 pass
 
     task = asyncio.create_task(probe(serve(script).url()))
-    while not reached(line):  # noqa: ASYNC110 - a mark on a timeline wakes nobody
+    while not reached(line):
         await asyncio.sleep(0.001)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):

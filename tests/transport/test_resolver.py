@@ -130,7 +130,7 @@ async def test_a_resolver_that_dies_is_noticed_though_its_answers_may_be_kept(
 async def test_cancelling_a_lookup_is_no_fault(named: Named, names: NameServer) -> None:
     names.names["dead.test"] = Zone(silent=True)
     task = asyncio.create_task(look(named(), "http://dead.test/"))
-    while not names.asked:  # noqa: ASYNC110 - the name server lives in a thread
+    while not names.asked:
         await asyncio.sleep(0.001)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):

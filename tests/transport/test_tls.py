@@ -215,6 +215,33 @@ async def test_a_session_that_breaks_is_told_after_what_came_before(
     assert (seen.kind, seen.phase, seen.body) == ("tls", "body", b"ok")
 
 
+async def test_an_answer_in_the_last_breath_of_the_handshake_is_heard(
+    trusting: ProbeWire, certificates: Certificates, serve: Serve
+) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificates.authority.with_name("good.pem"))
+    # Here the server has the last word in the handshake.
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+
+    def script(peer: Peer) -> None:
+        came, sends = ssl.MemoryBIO(), ssl.MemoryBIO()
+        tls = context.wrap_bio(came, sends, server_side=True)
+        while True:
+            try:
+                tls.do_handshake()
+            except ssl.SSLWantReadError:
+                peer.send(sends.read())
+                came.write(peer.sock.recv(65536))
+                continue
+            break
+        tls.write(b"HTTP/1.1 503 Busy\r\nContent-Length: 2\r\n\r\nno")
+        peer.send(sends.read())
+        peer.hang()
+
+    seen = await look(trusting, serve(script).url().replace("http:", "https:"), deadline=2)
+    assert (seen.fault, seen.status, seen.body) == (None, 503, b"no")
+
+
 async def test_the_deadline_holds_over_tls(
     trusting: ProbeWire, certificates: Certificates, serve: Serve
 ) -> None:
