@@ -399,25 +399,28 @@ def _ring(draft: _Draft, look: Look) -> tuple[Sample, ...]:
 # Degraded rules
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Rule:
     name: str
     limit: float
     value: float | None
-    lower: bool
+    """None: too few samples."""
+    is_lower: bool = False
     """The limit is a lower one."""
 
-    def holds(self, held: bool) -> bool:
+    def holds(self, before: Mapping[str, Instant]) -> bool:
         """Holds beyond the limit, clears 10 % inside it, keeps its answer with too few samples."""
+        held = self.name in before
         if self.value is None:
             return held
-        if self.lower:
+        if self.is_lower:
             return self.value < (self.limit * 1.1 if held else self.limit)
         return self.value > (self.limit * 0.9 if held else self.limit)
 
     def words(self, over: Span) -> str:
-        sort = "at least" if self.lower else "at most"
-        return f"{self.name} is {_quantity(self.name, self.value)} over the last {say(over)}, {sort} {_quantity(self.name, self.limit)}"
+        sort = "at least" if self.is_lower else "at most"
+        value, limit = _quantity(self.name, self.value), _quantity(self.name, self.limit)
+        return f"{self.name} is {value} over the last {say(over)}, {sort} {limit}"
 
 
 def _quantity(name: str, value: float | None) -> str:
@@ -442,21 +445,19 @@ def evaluate(limits: DegradedRules, ring: tuple[Sample, ...], now: Instant) -> l
     speed = [s.output_speed for s in recent if s.output_speed is not None]
     judged = sum(s.works or s.bad for s in recent)
     bad = sum(s.bad for s in recent)
-    rules = []
-    if limits.ttft_p50 is not None:
-        rules.append(_Rule("ttft_p50", limits.ttft_p50, _percentile(ttft, 50, 5), False))
-    if limits.ttft_p95 is not None:
-        rules.append(_Rule("ttft_p95", limits.ttft_p95, _percentile(ttft, 95, 21), False))
-    if limits.total_p50 is not None:
-        rules.append(_Rule("total_p50", limits.total_p50, _percentile(total, 50, 5), False))
-    if limits.total_p95 is not None:
-        rules.append(_Rule("total_p95", limits.total_p95, _percentile(total, 95, 21), False))
-    if limits.output_speed_p50 is not None:
-        rules.append(_Rule("output_speed_p50", limits.output_speed_p50, _percentile(speed, 50, 5), True))
-    if limits.error_rate is not None:
-        rate = 100.0 * bad / judged if judged >= 10 else None
-        rules.append(_Rule("error_rate", limits.error_rate, rate, False))
-    return rules
+    values = {
+        "ttft_p50": _percentile(ttft, 50, 5),
+        "ttft_p95": _percentile(ttft, 95, 21),
+        "total_p50": _percentile(total, 50, 5),
+        "total_p95": _percentile(total, 95, 21),
+        "output_speed_p50": _percentile(speed, 50, 5),
+        "error_rate": 100.0 * bad / judged if judged >= 10 else None,
+    }
+    return [
+        _Rule(name=name, limit=limit, value=value, is_lower=name == "output_speed_p50")
+        for name, value in values.items()
+        if (limit := getattr(limits, name)) is not None
+    ]
 
 
 def _weigh(draft: _Draft, at: Instant) -> None:
@@ -469,7 +470,7 @@ def _weigh(draft: _Draft, at: Instant) -> None:
     holding = {
         rule.name: belief.holding.get(rule.name, at)
         for rule in evaluate(limits, belief.ring, draft.now)
-        if rule.holds(rule.name in belief.holding)
+        if rule.holds(belief.holding)
     }
     if holding.keys() != belief.holding.keys():
         cleared = at if belief.holding.keys() - holding.keys() else belief.cleared

@@ -8,6 +8,7 @@ over the events in proportion to their characters.
 import enum
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from monitor.core.observation import Observation, Usage
 from monitor.core.timeline import Channel, Timeline, Token
@@ -136,7 +137,7 @@ def _is_burst(tokens: Sequence[Token], characters: int) -> bool:
 def _max_stall_ms(tokens: Sequence[Token]) -> float | None:
     if len(tokens) < 2:
         return None
-    longest = max(after.at - before.at for before, after in zip(tokens, tokens[1:], strict=False))
+    longest = max(after.at - before.at for before, after in pairwise(tokens))
     return longest * 1000.0
 
 

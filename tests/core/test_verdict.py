@@ -148,7 +148,7 @@ def test_an_error_inside_a_good_status_is_a_failure_even_after_tokens() -> None:
 def test_an_end_without_terminal_evidence_is_truncated() -> None:
     verdict = ask(stream(terminal=False, finish_reason=None))
     assert verdict.outcome is Outcome.TRUNCATED
-    assert "11 pieces" in (verdict.detail or "")
+    assert "events with text: 11" in (verdict.detail or "")
 
 
 def test_a_reset_after_the_terminal_event_is_no_failure() -> None:
