@@ -337,9 +337,10 @@ def _incomplete(seen: Observation) -> _Ruling | None:
             "the provider's content filter stopped the answer. Change the prompt of this endpoint.",
         )
     if not seen.terminal:
+        events = len(seen.timeline.tokens)
         return _Ruling(
             Outcome.TRUNCATED,
-            f"the stream ended without finish_reason or [DONE]; events with text: {len(seen.timeline.tokens)}",
+            f"the stream ended without finish_reason or [DONE]; events with text: {events}",
         )
     return None
 
