@@ -104,7 +104,6 @@ def _create_results() -> None:
         sa.Column("setup_us", sa.Integer(), comment="dns + connect + tls"),
         sa.Column("ttft_us", sa.Integer()),
         sa.Column("ttfat_us", sa.Integer()),
-        sa.Column("window_us", sa.Integer(), comment="first token to last token"),
         sa.Column("total_us", sa.Integer(), nullable=False),
         sa.Column("output_speed_milli", sa.Integer(), comment="thousandths of a token per second"),
         sa.Column("throughput_milli", sa.Integer(), comment="effective_throughput, likewise"),

@@ -54,7 +54,8 @@ class Session:
         Asks the database nothing, so it does not wait for a frozen one.
         """
         with self._turn:
-            return self._link is not None and not self._link.lost()
+            self._drop_lost()
+            return self._link is not None
 
     def run(self, work: Work[T], limit_s: float) -> T:
         """Run `work` in one transaction and commit it; raises as `Database.write` does."""
@@ -113,8 +114,7 @@ class Session:
 
     def _linked(self, deadline: float, limit_s: float) -> Link:
         """The kept connection, or a new one."""
-        if self._link is not None and self._link.lost():
-            self._drop()
+        self._drop_lost()
         if self._link is None:
             try:
                 self._link = self._backend.open(self._role, deadline)
@@ -129,6 +129,10 @@ class Session:
 
     def _silence(self, limit_s: float) -> DatabaseAway:
         return DatabaseAway(f"{self._backend.label} does not answer ({round(limit_s, 1):g} s)")
+
+    def _drop_lost(self) -> None:
+        if self._link is not None and self._link.lost():
+            self._drop()
 
     def _drop(self) -> None:
         if self._link is not None:

@@ -64,6 +64,9 @@ _SQLITE: dict[int, str] = {
 }
 
 
+_MISSING = ("no such table", "no such column", "has no column named")
+
+
 def _sqlite(cause: sqlite3.Error, label: str) -> Exception | None:
     # Absent where the driver itself complains, before SQLite was asked.
     code: int | None = getattr(cause, "sqlite_errorcode", None)
@@ -75,7 +78,7 @@ def _sqlite(cause: sqlite3.Error, label: str) -> Exception | None:
     words = _SQLITE.get(code & 0xFF)
     if words is not None:
         return DatabaseAway(f"{label} {words}")
-    if code == sqlite3.SQLITE_ERROR and str(cause).startswith(("no such table", "no such column")):
+    if code == sqlite3.SQLITE_ERROR and any(mark in str(cause) for mark in _MISSING):
         return DatabaseAway(f"{label} {_LACKS}")
     return None
 

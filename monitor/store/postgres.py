@@ -42,7 +42,8 @@ class Postgres:
             hide_parameters=True,
             pool_reset_on_return=None,
             use_native_hstore=False,
-            connect_args=defaults,
+            # A pooler may hand the next transaction to a session that never saw the statement.
+            connect_args={**defaults, "prepare_threshold": None},
         )
         self._lock = threading.Lock()
         self._attempts: dict[Role, Future[Link]] = {}
@@ -50,7 +51,7 @@ class Postgres:
     def open(self, role: Role, deadline: float) -> Link:
         with self._lock:
             attempt = self._attempts.pop(role, None)
-            if attempt is None or (attempt.done() and attempt.exception() is not None):
+            if attempt is None or _is_over(attempt):
                 attempt = self._begin(role)
         try:
             return attempt.result(max(0.0, deadline - time.monotonic()))
@@ -146,6 +147,18 @@ class PostgresLink(Link):
     def close(self) -> None:
         super().close()
         self._socket.close()
+
+
+def _is_over(attempt: Future[Link]) -> bool:
+    """It failed, or its connection was lost before anybody came for it."""
+    if not attempt.done():
+        return False
+    if attempt.exception() is not None:
+        return True
+    if attempt.result().lost():
+        attempt.result().close()
+        return True
+    return False
 
 
 def _close(attempt: Future[Link]) -> None:

@@ -24,7 +24,7 @@ class Sqlite:
     def __init__(self, path: Path, *, readonly: bool) -> None:
         self.path = path
         self.label = f"SQLite at {path}"
-        self.name = f"sqlite:///{path}"
+        self.name = f"sqlite:///{path.absolute()}"
         self._readonly = readonly
         self._opening = threading.local()
         self._engine = create_engine(

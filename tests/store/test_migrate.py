@@ -1,0 +1,167 @@
+"""From any older schema to the present one, however many try at once."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import text
+
+from monitor import shipped
+from monitor.core.outcome import Outcome
+from monitor.store import migrate, schema
+from monitor.store.engine import Database, DatabaseAway, NoDatabase
+from tests.support import child
+
+TOP = Path(__file__).parents[2]
+UPGRADER = """
+import sys
+from monitor.store import migrate
+from monitor.store.engine import Database
+print(migrate.upgrade(Database(sys.argv[1])), 'alembic' in sys.modules)
+"""
+
+
+@pytest.fixture
+def database(database_url: str) -> Iterator[Database]:
+    opened = Database(database_url)
+    yield opened
+    opened.dispose()
+
+
+def _upgrading(url: str) -> "subprocess.Popen[bytes]":
+    return child.start(
+        [sys.executable, "-c", UPGRADER, url], cwd=TOP, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+
+
+def _said(process: "subprocess.Popen[bytes]") -> str:
+    out, errors = process.communicate(timeout=60)
+    assert process.returncode == 0, errors.decode()
+    return out.decode().strip()
+
+
+def _set_version(database: Database, version: str) -> None:
+    database.write(lambda c: c.execute(text("UPDATE alembic_version SET version_num = :v"), {"v": version}))
+
+
+def test_a_new_database_gets_every_version_and_then_none(database: Database) -> None:
+    migrate.create(database)
+    assert migrate.current(database) is None
+    assert migrate.upgrade(database) == list(migrate.versions())
+    assert migrate.current(database) == migrate.head()
+    assert migrate.upgrade(database) == []
+
+
+def test_an_upgrade_creates_the_file_and_its_folder(tmp_path: Path) -> None:
+    database = Database("sqlite:///deep/uptoken.db", state_dir=tmp_path)
+    migrate.upgrade(database)
+    assert (tmp_path / "deep" / "uptoken.db").exists()
+    database.dispose()
+
+
+def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DatabaseAway, match="cannot be opened"):
+        migrate.upgrade(Database(f"sqlite:///{tmp_path}/file/uptoken.db"))
+
+
+def test_the_migrated_schema_is_the_one_that_the_program_describes(database: Database) -> None:
+    migrate.upgrade(database)
+    differences = database.write(
+        lambda c: compare_metadata(
+            MigrationContext.configure(c, opts={"compare_type": True}), schema.metadata
+        )
+    )
+    assert differences == []
+
+
+def test_a_stored_probe_has_no_row_number_of_its_own(tmp_path: Path) -> None:
+    """Autogenerate does not compare this, and a stored probe would be a third larger."""
+    database = Database(f"sqlite:///{tmp_path}/uptoken.db")
+    migrate.upgrade(database)
+    created = "SELECT sql FROM sqlite_master WHERE name = 'probe'"
+    assert "WITHOUT ROWID" in database.read(lambda c: c.exec_driver_sql(created).scalar_one())
+    database.dispose()
+
+
+def test_every_outcome_has_its_number_and_blame_in_the_database(database: Database) -> None:
+    migrate.upgrade(database)
+    stored = database.read(lambda c: c.execute(text("SELECT code, name, blame FROM outcome")).all())
+    expected = {(schema.OUTCOME_CODES[one], one.value, one.blame and one.blame.value) for one in Outcome}
+    assert {tuple(row) for row in stored} == expected
+    location = database.read(lambda c: c.execute(text("SELECT id, name FROM location")).all())
+    assert [tuple(row) for row in location] == [(0, "default")]
+
+
+def test_five_daemons_that_upgrade_at_once_all_succeed(database: Database) -> None:
+    said = [_said(process) for process in [_upgrading(database.url) for _ in range(5)]]
+    one = f"{list(migrate.versions())} True"
+    assert said.count(one) == 1
+    assert sum(line.startswith("[] ") for line in said) == 4
+    assert migrate.current(database) == migrate.head()
+
+
+def test_a_schema_that_is_up_to_date_costs_no_import_of_alembic(database: Database) -> None:
+    migrate.upgrade(database)
+    assert _said(_upgrading(database.url)) == "[] False"
+
+
+def test_a_newer_schema_is_refused_in_one_line(database: Database) -> None:
+    migrate.upgrade(database)
+    _set_version(database, "9000")
+    for refused in (migrate.upgrade, migrate.require):
+        with pytest.raises(
+            migrate.NewerSchema, match="version 9000 of the schema, made by a newer uptoken"
+        ) as told:
+            refused(database)
+        assert "\n" not in str(told.value)
+    assert migrate.current(database) == "9000"
+
+
+def test_a_reader_asks_for_the_schema_that_it_knows(database: Database) -> None:
+    migrate.create(database)
+    with pytest.raises(NoDatabase, match=r"^no database at "):
+        migrate.require(database)
+    migrate.upgrade(database)
+    migrate.require(database)
+
+
+def test_an_upgrade_that_fails_leaves_nothing_behind(database: Database) -> None:
+    """A table of that name is in the way, halfway through."""
+    migrate.create(database)
+    database.write(lambda c: c.execute(text("CREATE TABLE maintenance (id integer)")))
+    with pytest.raises(Exception, match="maintenance"):
+        migrate.upgrade(database)
+    assert migrate.current(database) is None
+    database.write(lambda c: c.execute(text("DROP TABLE maintenance")))
+    assert migrate.upgrade(database) == list(migrate.versions())
+
+
+def test_the_numbers_of_the_files_are_alembics_own_history() -> None:
+    config = Config()
+    config.set_main_option("script_location", str(shipped.path("alembic")).replace("%", "%%"))
+    script = ScriptDirectory.from_config(config)
+    history = [revision.revision for revision in script.walk_revisions()]
+    assert tuple(reversed(history)) == migrate.versions()
+    assert script.get_heads() == [migrate.head()]
+
+
+def test_a_developer_checks_the_models_with_alembic_itself(database: Database) -> None:
+    migrate.upgrade(database)
+    command = [sys.executable, "-m", "alembic", "-x", f"url={database.url}", "check"]
+    checked = subprocess.run(command, cwd=TOP, capture_output=True, text=True, check=False)
+    assert checked.returncode == 0, checked.stderr
+    assert "No new upgrade operations detected" in checked.stdout
+
+
+def test_a_developer_who_names_no_database_is_asked_for_one() -> None:
+    command = [sys.executable, "-m", "alembic", "check"]
+    asked = subprocess.run(command, cwd=TOP, env={}, capture_output=True, text=True, check=False)
+    assert asked.returncode == 1
+    assert asked.stderr.startswith("Which database?")
