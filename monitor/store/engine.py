@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from sqlalchemy import Connection, make_url
 
-from monitor.store.fault import DatabaseAway, DatabaseRefused, NoDatabase, explain
+from monitor.store.fault import DatabaseAway, DatabaseRefused, NoDatabase, explain, unopened
 from monitor.store.link import Backend, Link, Role
 from monitor.store.postgres import Postgres
 from monitor.store.sqlite import Sqlite
@@ -120,6 +120,8 @@ class Session:
                 self._link = self._backend.open(self._role, deadline)
             except TimeoutError:
                 raise self._silence(limit_s) from None
+            except OSError as error:
+                raise unopened(error, self._backend.label) from None
             except Exception as error:
                 told = explain(error, self._backend.label)
                 if told is None:

@@ -36,9 +36,12 @@ def explain(error: Exception, label: str) -> Exception | None:
         return DatabaseRefused(f"{label} refuses these rows: a lone surrogate is no text")
     if isinstance(cause, OverflowError):
         return DatabaseRefused(f"{label} refuses these rows: a number is too large")
-    if isinstance(cause, OSError):
-        return DatabaseAway(f"{label} cannot be opened: {cause.strerror or 'the system refuses'}")
     return None
+
+
+def unopened(error: OSError, label: str) -> DatabaseAway:
+    """What to raise when the system refuses a file of the database, or beside it."""
+    return DatabaseAway(f"{label} cannot be opened: {error.strerror or 'the system refuses'}")
 
 
 def _address(label: str) -> str:

@@ -15,7 +15,7 @@ from typing import Protocol
 from sqlalchemy import Connection
 
 from monitor.store.engine import READ_S, Database, DatabaseAway, Session
-from monitor.store.fault import explain
+from monitor.store.fault import unopened
 
 # Any number that no other program takes: "uptoken" and one more byte.
 _OWNER_KEY = int.from_bytes(b"uptoken\x01")
@@ -157,7 +157,7 @@ def _acquire_file(database: Database, path: Path) -> _FileLock | None:
         place.parent.mkdir(parents=True, exist_ok=True)
         descriptor = lock_file(place)
     except OSError as error:
-        raise explain(error, database.label) or error from None
+        raise unopened(error, database.label) from None
     return None if descriptor is None else _FileLock(place, descriptor)
 
 

@@ -16,7 +16,7 @@ from sqlalchemy import Connection
 
 from monitor import shipped
 from monitor.store.engine import Database, DatabaseAway, NoDatabase
-from monitor.store.fault import explain
+from monitor.store.fault import unopened
 from monitor.store.lock import lock_file
 
 UPGRADE_S = 600.0
@@ -99,7 +99,7 @@ def create(database: Database) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch(exist_ok=True)
     except OSError as error:
-        raise explain(error, database.label) or error from None
+        raise unopened(error, database.label) from None
 
 
 def _version(connection: Connection) -> str | None:
@@ -170,7 +170,7 @@ def _lock(database: Database, path: Path) -> int:
         while (descriptor := lock_file(path.with_name(path.name + ".upgrade"))) is None:
             _pause(database, deadline)
     except OSError as error:
-        raise explain(error, database.label) or error from None
+        raise unopened(error, database.label) from None
     return descriptor
 
 
