@@ -9,7 +9,7 @@ from monitor.config.cost import price_of
 from monitor.config.secrets import Secrets
 from monitor.config.settings import Config, Degraded, EndpointSettings
 from monitor.core.alert import Route, Subject
-from monitor.core.belief import DegradedRules, Rules
+from monitor.core.belief import Rules
 from monitor.core.budget import (
     Budget,
     Ledger,
@@ -18,6 +18,7 @@ from monitor.core.budget import (
     day_of,
     worst_case_cost,
 )
+from monitor.core.degraded import DegradedRules
 from monitor.core.instant import Instant, Span, span
 from monitor.core.slots import Grid, phase_of
 from monitor.pipeline import Watched

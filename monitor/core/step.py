@@ -18,11 +18,11 @@ from monitor.core.belief import (
     QuietSpan,
     Run,
     Runs,
-    Sample,
     State,
     Transition,
     Update,
 )
+from monitor.core.degraded import Sample
 from monitor.core.figures import Figures, TokenSource
 from monitor.core.instant import Instant, Span
 from monitor.core.outcome import Blame, Outcome

@@ -6,7 +6,6 @@ from monitor.core.alert import Alert, Route, Subject
 from monitor.core.belief import (
     Belief,
     Consequence,
-    DegradedRules,
     Event,
     Hush,
     Look,
@@ -20,6 +19,7 @@ from monitor.core.belief import (
     Update,
     advance,
 )
+from monitor.core.degraded import DegradedRules
 from monitor.core.figures import Figures
 from monitor.core.instant import MINUTE, SECOND, Instant, Span
 from monitor.core.outcome import Outcome
