@@ -22,6 +22,7 @@ from monitor.config.secrets import Secrets, resolve
 from monitor.core.verdict import Learnt
 from monitor.pipeline import look_once
 from monitor.protocols import settings_registry
+from monitor.transport.waking import new_loop
 from monitor.transport.wire import open_transports
 
 Report = dict[str, Any]
@@ -221,7 +222,9 @@ def main() -> None:
     plan = Plan(**json.loads(sys.argv[1]))
     if plan.busy:
         threading.Thread(target=_spin, daemon=True).start()
-    asyncio.run({"uptoken": uptoken, "httpx": httpx, "aiohttp": aiohttp}[plan.kind](plan))
+    kinds = {"uptoken": uptoken, "httpx": httpx, "aiohttp": aiohttp}
+    with asyncio.Runner(loop_factory=new_loop if plan.kind == "uptoken" else None) as runner:
+        runner.run(kinds[plan.kind](plan))
 
 
 if __name__ == "__main__":

@@ -53,6 +53,8 @@ class Timeline:
     tls_s: float | None = None
     own_s: float = 0.0
     request_sent: float | None = None
+    sending_s: float = 0.0
+    """The last byte of the request went at `request_sent` or up to this much later."""
     headers: float | None = None
     first_byte: float | None = None
     """First byte of the body."""
@@ -61,6 +63,10 @@ class Timeline:
     end: float | None = None
     """Stamp of the terminal event, of the end of the body, or of the failure."""
     clock: Clock = Clock.USER
+    gathered: bool = False
+    """Bytes were left to gather before they were read, so gaps between tokens are bounds."""
+    bounds: set[str] = field(default_factory=set)
+    """Which of the moments and lengths above are only the latest, or the longest, that can be."""
     tokens: list[Token] = field(default_factory=list)
 
     def first(self, channel: Channel | None = None) -> Token | None:

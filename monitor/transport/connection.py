@@ -1,8 +1,10 @@
 """One request on one fresh connection, phase by phase, each with its stamps.
 
-Bytes are read and stamped as soon as the loop sees them, whether or not anybody waits for
-them; they lie in a queue until `read` fetches them. What ends the exchange early becomes a
-`Fault` with the phase it happened in, and is told after everything that came before it.
+Bytes are read as soon as the loop sees them, whether or not anybody waits for them, and lie in
+a queue until `read` fetches them; unless `read` says that they may gather, then the kernel
+keeps them until a moment has passed, enough have come, or the other side closes. What ends the
+exchange early becomes a `Fault` with the phase it happened in, and is told after everything
+that came before it.
 """
 
 import asyncio
@@ -15,14 +17,22 @@ from dataclasses import dataclass
 from typing import Any
 
 from monitor.clock import SYSTEM, monotonic
-from monitor.core.timeline import Timeline
+from monitor.core.timeline import Clock, Timeline
 from monitor.core.wire import Arrival, Fault, FaultKind, Limits, Phase, WireFault
 from monitor.transport import fault as said
 from monitor.transport.http1 import BadAnswer, Response
 from monitor.transport.patience import Patience, TimeUp
 from monitor.transport.resolver import Address, Ip, Resolver, fits, literal, no_address
-from monitor.transport.sockets import connect, receive
+from monitor.transport.sockets import connect
+from monitor.transport.stamps import Read, Segments, Stamps, receive
 from monitor.transport.tls import Session, Turns, refusal
+from monitor.transport.waking import Waking
+
+QUICK_S = 0.1e-3
+"""A send that took no longer than this happened at its middle, as nearly as anybody can tell."""
+GATHERED_BYTES = 16 * 1024
+"""So many bytes are read at once, however long they may gather."""
+_TAIL = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +43,9 @@ class Means:
     turns: Turns
     context: ssl.SSLContext
     ip: Ip
+    stamps: Stamps
+    waking: Waking | None
+    """What the loop notes of its looks; None where it is not our loop."""
     buffer: memoryview
     """Every read lands here first, and is taken out before the next one."""
 
@@ -75,6 +88,13 @@ class Connection:
         self._queue: deque[Arrival] = deque()
         self._fault: Fault | None = None
         self._fault_at = 0.0
+        self._segments = Segments()
+        self._drained = monotonic()
+        """Until then nothing had come that is not read."""
+        self._at = self._drained
+        """The latest and the earliest moment at which the bytes at hand can have come."""
+        self._earliest = self._drained
+        self._gathering = False
 
     # What the transport calls
 
@@ -91,9 +111,14 @@ class Connection:
             if self._timeline.request_sent is None:
                 self._count_own()
 
-    async def read(self, until: float) -> Arrival | None:
-        """The next bytes of the body; None at its proper end. Raises WireFault."""
+    async def read(self, until: float, gather_s: float = 0.0) -> Arrival | None:
+        """The next bytes of the body; None at its proper end. Raises WireFault.
+
+        They may gather for `gather_s` before they are read.
+        """
         queue = self._queue
+        if not queue and (gather_s > 0 or self._gathering):
+            await self._gather(min(monotonic() + gather_s, until), gather_s > 0)
         while not queue:
             if self.response.complete:
                 return None
@@ -102,8 +127,11 @@ class Connection:
             try:
                 await self._news(min(until, self._limit))
             except TimeUp:
-                late = self._late() if until >= self._limit else self._silent()
-                raise WireFault(late, monotonic()) from None
+                # It may have come in time, and it was we who did not look.
+                self._on_readable()
+                if not (queue or self.response.complete or self._fault is not None):
+                    late = self._late() if until >= self._limit else self._silent()
+                    raise WireFault(late, monotonic()) from None
         return queue.popleft()
 
     def close(self) -> None:
@@ -115,6 +143,20 @@ class Connection:
     def certificate_days(self) -> float | None:
         """Days until the server's certificate expires; None without TLS."""
         return None if self._session is None else self._session.certificate_days(SYSTEM.now())
+
+    async def _gather(self, until: float, wanted: bool) -> None:
+        """Let bytes lie where they are until then, unless there are many, or no more will come."""
+        sock = self._sock
+        if sock is None:
+            return
+        if wanted is not self._gathering:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, GATHERED_BYTES if wanted else 1)
+            self._gathering = wanted
+        if wanted:
+            try:
+                await self._news(min(until, self._limit))
+            except TimeUp:
+                self._on_readable()
 
     # Before the request
 
@@ -148,11 +190,14 @@ class Connection:
         self._peer = _several(addresses)
         started = monotonic()
         try:
-            connected = await connect(addresses, self._patience, self._limit)
+            connected = await connect(addresses, self._patience, self._limit, self._means.stamps)
         except (TimeUp, WireFault):
             self._timeline.connect_s = monotonic() - started
             raise
         self._timeline.connect_s = connected.took
+        if not connected.exact:
+            self._timeline.bounds.add("connect_ms")
+        self._drained = connected.since
         self._peer = str(connected.address)
         self._sock = connected.sock
         self._loop.add_reader(connected.sock.fileno(), self._on_readable)
@@ -168,30 +213,38 @@ class Connection:
         except TimeUp:
             busy = Fault(FaultKind.LOCAL, Phase.TLS, "this machine is too busy with other TLS handshakes")
             raise WireFault(busy, monotonic()) from None
-        started = monotonic()
-        self._limit = min(started + left, self._limit)
+        self._limit = min(monotonic() + left, self._limit)
         try:
             await self._handshake(session)
         finally:
-            self._timeline.tls_s = monotonic() - started
             turn.end()
 
     async def _handshake(self, session: Session) -> None:
-        while True:
-            error = None
-            try:
-                done = session.shake()
-            except ssl.SSLError as exc:
-                done, error = False, exc
-            if greeting := session.outgoing():
-                await self._send(greeting)
-            if error is not None:
-                raise WireFault(refusal(error, self._target.host, Phase.TLS), monotonic())
-            if done:
-                return
-            if self._fault is not None:
-                raise WireFault(self._fault, self._fault_at)
-            await self._news(self._limit)
+        """What the server takes is its own; what we reckon between its answers is not."""
+        line = self._timeline
+        line.tls_s, asked = 0.0, None
+        try:
+            while True:
+                error = None
+                try:
+                    done = session.shake()
+                except ssl.SSLError as exc:
+                    done, error = False, exc
+                greeting = session.outgoing()
+                if asked is not None and (greeting or done):
+                    line.tls_s, asked = line.tls_s + max(0.0, self._at - asked), None
+                if greeting:
+                    _, asked = await self._send(greeting)
+                if error is not None:
+                    raise WireFault(refusal(error, self._target.host, Phase.TLS), monotonic())
+                if done:
+                    return
+                if self._fault is not None:
+                    raise WireFault(self._fault, self._fault_at)
+                await self._news(self._limit)
+        except (TimeUp, WireFault):
+            line.tls_s += 0.0 if asked is None else monotonic() - asked
+            raise
 
     # The request and the headers
 
@@ -204,9 +257,15 @@ class Connection:
         data = self._target.request
         if self._session is not None:
             # A hasty server may have answered in the last breath of the handshake.
-            self._absorb(memoryview(b""), monotonic())
+            self._absorb(memoryview(b""))
             data = self._session.seal(data) if self._sock is not None else b""
-        sent = self._timeline.request_sent = await self._send(data)
+        before, sent = await self._send(data)
+        line = self._timeline
+        if sent - before <= QUICK_S:
+            line.request_sent, line.sending_s = (before + sent) / 2, 0.0
+        else:
+            line.request_sent, line.sending_s = before, sent - before
+            line.bounds.add("request_sent")
         if self.response.status is None:
             self._allow(self._limits.headers_s, sent)
             if self._send_failure is None:
@@ -218,17 +277,20 @@ class Connection:
                 raise WireFault(self._fault, self._fault_at)
             await self._news(self._limit)
 
-    async def _send(self, data: bytes) -> float:
-        """Hand it all to the kernel, or stop when the answer is there before; when the last byte went.
+    async def _send(self, data: bytes) -> tuple[float, float]:
+        """Hand it all to the kernel, or stop when the answer is there before.
+
+        The moments before and after the last byte went.
 
         A broken connection is only noted: what the other side said before is read first.
         """
         rest = memoryview(data)
-        at = monotonic()
+        before = after = monotonic()
         while self._sock is not None and self.response.status is None:
             try:
+                before = monotonic()
                 rest = rest[self._sock.send(rest) :]
-                at = monotonic()
+                after = monotonic()
             except (BlockingIOError, InterruptedError):
                 pass
             except OSError as exc:
@@ -239,7 +301,7 @@ class Connection:
             if not rest:
                 break
             await self._writable(self._sock.fileno())
-        return at
+        return min(before, after), after
 
     async def _writable(self, fd: int) -> None:
         self._loop.add_writer(fd, self._wake)
@@ -255,44 +317,86 @@ class Connection:
 
     def _on_readable(self) -> None:
         sock = self._sock
-        assert sock is not None
+        if sock is None:
+            return
         try:
-            count, at = receive(sock, self._means.buffer)
+            read = receive(sock, self._means.buffer, self._drained)
         except (BlockingIOError, InterruptedError):
             return
         except OSError as exc:
             self._stop(said.broken(exc.errno, self._phase, self._peer), monotonic())
             return
-        if at > self._limit:
-            self._stop(self._late(), at)
-        elif count:
-            self._absorb(self._means.buffer[:count], at)
+        self._stamp(sock, read)
+        if self._at > self._limit:
+            self._stop(self._late(), self._at)
+        elif read.count:
+            self._absorb(self._means.buffer[: read.count])
         else:
-            self._on_end(at)
+            self._on_end(self._at)
 
-    def _absorb(self, data: memoryview, at: float) -> None:
+    def _stamp(self, sock: socket.socket, read: Read) -> None:
+        """When these bytes came: exactly, or between two moments."""
+        waking = self._means.waking
+        floor = self._drained
+        if waking is not None and not self._gathering:
+            floor = max(floor, waking.quiet)
+        self._at = self._earliest = read.at
+        if read.count == 0:
+            return
+        if not read.stamped:
+            self._earliest = self._unstamped(read, floor)
+        elif self._gathering:
+            self._segments.skip(read.count)
+            self._earliest = floor
+        elif not self._segments.single(sock, read.count):
+            self._earliest = min(floor, read.at)
+        if read.count < len(self._means.buffer):
+            self._drained = read.began
+        if self._phase is Phase.BODY or self._phase is Phase.HEADERS:
+            self._timeline.clock = self._clock(read)
+        if self._gathering:
+            # Who reads late also confirms late, and a server that waits for that would be slowed down.
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
+
+    def _unstamped(self, read: Read, floor: float) -> float:
+        """The earliest moment, where only our own clock tells when the read was."""
+        waking = self._means.waking
+        if waking is None or self._gathering:
+            return read.at if waking is None else floor
+        # Whoever wakes an idle loop wakes it at once; what was there before came since the last look.
+        return max(self._drained, waking.woke) if waking.waited else floor
+
+    def _clock(self, read: Read) -> Clock:
+        """Whose clock the timeline is by: ours, as soon as one read was."""
+        if not read.stamped:
+            return Clock.USER
+        known = self._timeline.headers is not None
+        return self._timeline.clock if known else Clock.KERNEL
+
+    def _absorb(self, data: memoryview) -> None:
         session = self._session
         if session is None:
-            self._understand(data, at)
+            self._understand(data, True)
             return
         if self._phase is Phase.TLS:
             session.put(data)
             self._wake()
             return
-        self._understand(session.open(data), at)
+        text = session.open(data)
+        self._understand(text, session.settled)
         if self._sock is None:
             return
         if session.error is not None:
-            self._stop(refusal(session.error, self._target.host, self._phase), at)
+            self._stop(refusal(session.error, self._target.host, self._phase), self._at)
         elif session.ended:
-            self._on_end(at)
+            self._on_end(self._at)
         elif reply := session.outgoing():
             # The answer to a change of keys. If it cannot be sent, the next read says why.
             with contextlib.suppress(OSError):
                 self._sock.send(reply)
 
-    def _understand(self, data: bytes | memoryview, at: float) -> None:
-        response = self.response
+    def _understand(self, data: bytes | memoryview, settled: bool) -> None:
+        response, at = self.response, self._at
         bad = None
         try:
             response.feed(data)
@@ -301,19 +405,26 @@ class Connection:
         if self._phase is not Phase.BODY and response.status is not None:
             self._phase = Phase.BODY
             self._allow(None, 0.0)
-            self._timeline.headers = at
+            self._mark("headers")
             self._wake()
         piece = response.take()
         if piece:
             if self._timeline.first_byte is None:
-                self._timeline.first_byte = at
-            self._queue.append(Arrival(piece, at, at))
+                self._mark("first_byte")
+            last = settled and _ends_with(data, piece)
+            self._queue.append(Arrival(piece, at, self._earliest, last))
             self._wake()
         if response.complete:
             self._hang_up()
             self._wake()
         elif bad is not None:
             self._stop(Fault(bad.kind, self._phase, f"{self._peer}: {bad.text}"), at)
+
+    def _mark(self, moment: str) -> None:
+        """The bytes at hand are the first of their kind."""
+        setattr(self._timeline, moment, self._at)
+        if self._earliest < self._at:
+            self._timeline.bounds.add(moment)
 
     def _on_end(self, at: float) -> None:
         if self._phase is not Phase.TLS and self.response.end():
@@ -382,6 +493,13 @@ class Connection:
     def _silent(self) -> Fault:
         """The limit of whoever reads passed; only the reader knows which one that is."""
         return Fault(FaultKind.TIMEOUT, Phase.BODY, f"nothing more came from {self._peer} in time")
+
+
+def _ends_with(data: bytes | memoryview, piece: bytes) -> bool:
+    """These bytes end with that piece of a body, or with that and the line end of its chunk."""
+    tail = piece[-_TAIL:]
+    end = bytes(data[-len(tail) - 2 :])
+    return end.endswith((tail, tail + b"\r\n"))
 
 
 def _several(addresses: Sequence[Address]) -> str:

@@ -99,7 +99,7 @@ class PlayedReply:
     def certificate_days(self) -> float | None:
         return self._recording.certificate_days
 
-    async def read(self, until: float) -> Arrival | None:
+    async def read(self, until: float, gather_s: float = 0.0) -> Arrival | None:
         until = min(until, self._deadline)
         if self._next is None:
             return self._end(until)

@@ -1,0 +1,156 @@
+"""Receive stamps: when bytes reached this host, as the kernel says, not when we got round to them.
+
+The kernel stamps by the wall clock, so each read ties its stamp to the monotonic clock. One read
+carries only the stamp of its last segment; the kernel's count of segments tells whether there
+were others.
+"""
+
+import socket
+import struct
+import weakref
+from collections.abc import Callable
+from time import time_ns
+from typing import NamedTuple
+
+from monitor.clock import monotonic
+
+_OPTIONS = (64, 35)
+"""SO_TIMESTAMPNS_NEW, then the old one; Python's socket module knows neither. 64 bits on both."""
+_SPEC = struct.Struct("=qq")
+_CONTROL_BYTES = socket.CMSG_SPACE(_SPEC.size)
+_STEADY_S = 20e-6
+"""Three readings of the clocks in a row take a microsecond; where they took longer, we were interrupted."""
+_TRIES = 4
+_SLACK_S = 50e-6
+"""The two clocks may drift apart by as much between arrival and read."""
+_INFO = struct.Struct("=68xI28xI24xQ16xI68xI")
+"""struct tcp_info: rtt, total_retrans, bytes_received, data_segs_in, rcv_ooopack (Linux 5.4)."""
+
+
+class Stamps:
+    """Switches stamps on. Keeps one idle socket stamped for as long as it lives: the kernel only
+    begins to stamp some time after the first socket asked for it.
+    """
+
+    def __init__(self) -> None:
+        self._option: int | None = None
+        idle = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        for option in _OPTIONS:
+            try:
+                idle.setsockopt(socket.SOL_SOCKET, option, 1)
+            except OSError:
+                continue
+            self._option = option
+            break
+        self.close = weakref.finalize(self, idle.close)
+        """Let the idle socket go; happens by itself when nobody has this any more."""
+
+    @property
+    def available(self) -> bool:
+        """This system has them."""
+        return self._option is not None
+
+    def switch_on(self, sock: socket.socket) -> None:
+        """Ask for stamps on this socket; where there are none, its reads go by our own clock."""
+        if self._option is not None:
+            sock.setsockopt(socket.SOL_SOCKET, self._option, 1)
+
+
+class Read(NamedTuple):
+    """One read of a socket; moments in monotonic seconds."""
+
+    count: int
+    """Bytes; 0 at the end."""
+    at: float
+    """When the last of them came."""
+    stamped: bool
+    """The kernel says so; else it is the moment of the read."""
+    began: float
+    """When the read began: if it drained the socket, what follows comes after that."""
+
+
+def receive(sock: socket.socket, buffer: memoryview, since: float) -> Read:
+    """Read what is there into the buffer. Raises OSError.
+
+    The kernel's stamp counts if it lies between `since`, when the socket was last known to be
+    empty, and now: a wall clock that was stepped in between says nothing.
+    """
+    began = monotonic()
+    count, said, _, _ = sock.recvmsg_into((buffer,), _CONTROL_BYTES)
+    for level, kind, data in said:
+        if level == socket.SOL_SOCKET and kind in _OPTIONS and len(data) == _SPEC.size:
+            seconds, nanoseconds = _SPEC.unpack(data)
+            now, at = tied(seconds * 1_000_000_000 + nanoseconds)
+            if at is not None and since - _SLACK_S <= at <= now + _SLACK_S:
+                return Read(count, min(at, now), stamped=True, began=began)
+            return Read(count, now, stamped=False, began=began)
+    return Read(count, monotonic(), stamped=False, began=began)
+
+
+def tied(
+    stamp: int, monotonic: Callable[[], float] = monotonic, wall: Callable[[], int] = time_ns
+) -> tuple[float, float | None]:
+    """The moment now, and that of a stamp of the wall clock (nanoseconds); both monotonic seconds.
+
+    None if we are interrupted so often that the two clocks cannot be read together.
+    """
+    after = monotonic()
+    for _ in range(_TRIES):
+        before, now = after, wall()
+        after = monotonic()
+        if after - before <= _STEADY_S:
+            return after, (before + after) / 2 - (now - stamp) * 1e-9
+    return after, None
+
+
+class Segments:
+    """Tells whether a read held one segment: only then its stamp belongs to every byte of it."""
+
+    __slots__ = ("_count", "_disorder", "_received")
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._disorder = 0
+        self._received = 0
+
+    def single(self, sock: socket.socket, count: int) -> bool:
+        """After a read of `count` bytes that drained the socket: they came in one segment, in order.
+
+        False also where that cannot be told.
+        """
+        info = tcp_info(sock)
+        self._received += count
+        if info is None:
+            return False
+        single = info.segments - self._count == 1 and info.disorder == self._disorder
+        self._disorder = info.disorder
+        if info.received == self._received:
+            # Nothing came behind our back: the next read is counted from here.
+            self._count = info.segments
+        return single
+
+    def skip(self, count: int) -> None:
+        """Bytes were read and nobody asked how they came."""
+        self._received += count
+
+
+class TcpInfo(NamedTuple):
+    """What the kernel knows of a connection."""
+
+    rtt_us: int
+    retransmissions: int
+    received: int
+    """Bytes in order, read or not."""
+    segments: int
+    """With data in them, repeated ones too."""
+    disorder: int
+    """Segments that came before their turn."""
+
+
+def tcp_info(sock: socket.socket) -> TcpInfo | None:
+    """None where the system has no such thing."""
+    try:
+        said = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _INFO.size)
+    except OSError:
+        return None
+    return TcpInfo(*_INFO.unpack(said)) if len(said) == _INFO.size else None
