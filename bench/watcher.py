@@ -5,6 +5,7 @@ Kinds: `uptoken` (probe and judge), and what anybody would write first with `htt
 """
 
 import asyncio
+import gc
 import json
 import ssl
 import sys
@@ -53,6 +54,9 @@ class Plan:
 
 async def run(plan: Plan, probe: Probe) -> None:
     loop = asyncio.get_running_loop()
+    # As the daemon does; it is as good for the others.
+    gc.collect()
+    gc.freeze()
     begin = loop.time() + 0.3
     until = begin + plan.seconds
     if plan.block_s:
