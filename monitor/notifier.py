@@ -58,6 +58,18 @@ def readable(url: str) -> str | None:
     return None if _service(url) is not None else "is not a URL that Apprise can read"
 
 
+def shown(url: str) -> str:
+    """A channel's service and host, for people: `Slack, slack://T...2/…`. What is secret is masked."""
+    service = _service(url)
+    if service is None:
+        return "is not a URL that Apprise can read"
+    one = service[0]
+    scheme, _, rest = str(one.url(privacy=True)).partition("://")  # type: ignore[no-untyped-call]
+    # Apprise masks what it knows to be a key; a path may hold one that it does not know of.
+    host, slash, _ = rest.partition("?")[0].rpartition("@")[2].partition("/")
+    return f"{one.service_name}, {scheme}://{host}{slash and '/…'}"
+
+
 def channel(url: str) -> Send:
     """The way out to one channel. Raises ValueError if Apprise cannot read the URL."""
     service = _service(url)

@@ -2,8 +2,10 @@
 
 from collections.abc import Iterable
 
-USAGE = 2
 FAILED = 1
+USAGE = 2
+UNDECIDED = 3
+"""Of `probe` alone, as of every monitoring plugin: nothing is known about the provider."""
 
 
 class Failure(Exception):

@@ -1,14 +1,15 @@
 """What nearly every command begins with: the config, the state folder, the database."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from monitor import clock
 from monitor.cli.failure import USAGE, Failure
 from monitor.config import where
-from monitor.config.load import ConfigError, load
+from monitor.config.load import ConfigError, Readable, load
 from monitor.config.secrets import Secrets, SecretText, resolve
 from monitor.config.settings import Config
 from monitor.protocols import settings_registry
@@ -21,13 +22,12 @@ def config_path(given: str | None) -> Path:
     return where.config_path(given, os.environ)
 
 
-def config(given: str | None) -> Config:
+def config(given: str | None, readable_channel: Readable | None = None) -> Config:
     """The whole config. Raises Failure (exit 2) with every problem, one a line."""
-    path = config_path(given)
     try:
-        return load(path, settings_registry(), clock.now())
+        return load(config_path(given), settings_registry(), clock.now(), readable_channel)
     except ConfigError as refused:
-        raise Failure([str(problem) for problem in refused.problems], USAGE) from None
+        raise Failure(map(str, refused.problems), USAGE) from None
 
 
 def state_folder(of: Config) -> Path:
@@ -35,25 +35,52 @@ def state_folder(of: Config) -> Path:
 
 
 def secrets(of: Config, needed: Iterable[SecretText] | None = None) -> Secrets:
-    """Their values: all, or those that are needed. Raises Failure (exit 2) with every one that cannot be had."""
+    """Their values: all, or those that are needed. Raises Failure (exit 2) with all that cannot be had."""
     folder = os.environ.get("CREDENTIALS_DIRECTORY")
     try:
         return resolve(of, os.environ, Path(folder) if folder else None, needed)
     except ConfigError as refused:
-        raise Failure([str(problem) for problem in refused.problems], USAGE) from None
+        raise Failure(map(str, refused.problems), USAGE) from None
 
 
 def database_url(of: Config) -> str:
-    """The URL; only the secrets in it are resolved."""
+    """The URL; only the secrets in it are resolved. Raises Failure (exit 2)."""
     text = of.database.url
     return where.database_url(of, state_folder(of), secrets(of, [text]) if text.places else None)
 
 
-def database(of: Config, *, readonly: bool = True) -> "Database":
-    """The database, which must be there. Raises Failure (exit 1) if there is none at that place."""
-    from monitor.store.engine import Database, NoDatabase  # noqa: PLC0415  # SQLAlchemy takes its time
+@contextmanager
+def database(of: Config, *, readonly: bool = True) -> "Iterator[Database]":
+    """The database, which must be there and in the form that this program works with.
+
+    Raises Failure (exit 1) if there is none at that place, or if it cannot be used now.
+    """
+    from monitor.store import migrate
+
+    with opened(of, readonly=readonly) as found, refusals():
+        migrate.require(found)
+        yield found
+
+
+@contextmanager
+def opened(of: Config, *, readonly: bool = True) -> "Iterator[Database]":
+    """The database, whatever is in it, if there is one."""
+    from monitor.store.engine import Database
+
+    found = Database(database_url(of), state_dir=state_folder(of), readonly=readonly)
+    try:
+        yield found
+    finally:
+        found.dispose()
+
+
+@contextmanager
+def refusals() -> Iterator[None]:
+    """What a database says no with, as a Failure (exit 1)."""
+    from monitor.store.engine import DatabaseAway, DatabaseRefused
+    from monitor.store.migrate import NewerSchema
 
     try:
-        return Database(database_url(of), state_dir=state_folder(of), readonly=readonly)
-    except NoDatabase as none:
-        raise Failure(str(none)) from None
+        yield
+    except (DatabaseAway, DatabaseRefused, NewerSchema) as refused:
+        raise Failure(str(refused)) from None

@@ -4,76 +4,200 @@ import asyncio
 import os
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import IO, TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import click
 
-from monitor import logs
-from monitor.cli import loading
-from monitor.cli.failure import USAGE, Failure
+from monitor.cli.failure import FAILED, USAGE, Failure
+
+if TYPE_CHECKING:
+    from monitor.config.secrets import Secrets
+    from monitor.config.settings import Config
+
+SIMULATOR_ENDS_S = 5.0
 
 
 @click.command()
 @click.pass_obj
 def run(given: str | None) -> int:
-    """Watch: probe, judge, store, alert, and serve the page."""
-    from monitor import app, notifier  # noqa: PLC0415  # the daemon's parts are for the daemon
-    from monitor.store.engine import DatabaseRefused  # noqa: PLC0415
-    from monitor.store.lock import Deposed  # noqa: PLC0415
-    from monitor.store.migrate import NewerSchema  # noqa: PLC0415
-    from monitor.web.process import AddressInUse  # noqa: PLC0415
+    """Watch: probe, judge, store, alert, and serve the page. Ends at SIGTERM or Ctrl-C.
 
-    config = loading.config(given)
+    Without a config.toml, begin with `uptoken init` or look at `uptoken demo`.
+    """
+    from monitor.cli import loading
+
+    return _watch(loading.config(given))
+
+
+def _watch(config: "Config") -> int:
+    """The daemon, until it is told to stop. Raises Failure."""
+    import structlog
+
+    from monitor import app, logs
+    from monitor.cli import loading
+    from monitor.store.engine import DatabaseRefused
+    from monitor.store.lock import Deposed
+    from monitor.store.migrate import NewerSchema
+    from monitor.web.process import AddressInUse
+
     secrets = loading.secrets(config)
     logs.configure(secrets=secrets.values)
-    for name, channel in config.channels.items():
-        unreadable = notifier.readable(secrets.of(channel.url))
-        if unreadable is not None:
-            raise Failure(f"{config.path}: channel.{name}.url: {unreadable}", USAGE)
+    _require_channels(config, secrets)
     try:
         daemon = app.Daemon(config, secrets, loading.state_folder(config))
         asyncio.run(daemon.run())
-    except (AddressInUse, NewerSchema, Deposed, DatabaseRefused) as refused:
+    except (app.Unready, AddressInUse, NewerSchema, Deposed, DatabaseRefused) as refused:
         raise Failure(str(refused)) from None
+    except PermissionError as refused:
+        raise Failure(f"cannot write {refused.filename or 'here'}: {refused.strerror}") from None
+    except Exception:  # noqa: BLE001 - nothing is above it
+        # Nobody sits at a daemon's terminal: where it broke has to stand in its log.
+        structlog.get_logger().critical("program.crashed", exc_info=True)
+        return FAILED
     return 0
+
+
+def _require_channels(config: "Config", secrets: "Secrets") -> None:
+    """Apprise can read every channel's URL. Raises Failure (exit 2)."""
+    from monitor import notifier
+    from monitor.cli.checking import problem_at
+
+    refused = [
+        str(problem_at(config, name, refusal))
+        for name, channel in config.channels.items()
+        if (refusal := notifier.readable(secrets.of(channel.url))) is not None
+    ]
+    if refused:
+        raise Failure(refused, USAGE)
 
 
 @click.command()
 @click.option("--fd", "fds", type=int, multiple=True, hidden=True, help="A bound socket of the parent.")
 @click.pass_obj
 def serve(given: str | None, fds: tuple[int, ...]) -> int:
-    """Serve only the page and the feeds; holds no secret."""
-    from monitor.web.process import serve_main  # noqa: PLC0415
+    """Serve only the page and the feeds; holds no secret. Ends at SIGTERM.
 
-    return serve_main(loading.config_path(given), list(fds))
+    For a unit of its own, with `managed = false` under [server]: `uptoken run` does this by itself.
+    """
+    from monitor.cli import loading
+    from monitor.web.process import AddressInUse, serve_main
+
+    try:
+        return serve_main(loading.config_path(given), list(fds))
+    except AddressInUse as refused:
+        raise Failure(str(refused)) from None
+
+
+# Demo
 
 
 @click.command()
-@click.option("--speed", type=float, default=1.0, show_default=True, help="How fast the script of faults runs.")
+@click.option(
+    "--speed",
+    type=click.FloatRange(0, min_open=True),
+    default=1.0,
+    show_default=True,
+    help="How much faster the script of faults runs.",
+)
 @click.pass_obj
 def demo(given: str | None, speed: float) -> int:
-    """Simulated providers with scripted faults, the daemon and the page; no keys, no network."""
-    path = Path(given) if given else _shipped_config()
-    listen = _simulated_address(path)
-    simulator = subprocess.Popen(
-        [sys.executable, "-m", "monitor.simulator", "--listen", listen, "--speed", str(speed), "--until-eof"],
-        stdin=subprocess.PIPE,
-    )
-    click.echo("Everything you see is simulated. The page: http://127.0.0.1:8480  (Ctrl-C ends it)", err=True)
+    """Simulated providers with scripted faults, the daemon and the page. Ctrl-C ends all of it.
+
+    No keys, no cost, and nothing leaves this machine. Results are kept in ./var.
+    """
+    from monitor.cli import loading
+
+    config = loading.config(given or str(_shipped_config()))
     try:
-        run.main([], obj=str(path), standalone_mode=False)
-    finally:
-        assert simulator.stdin is not None
-        simulator.stdin.close()
-        simulator.wait(timeout=5)
-    return simulator.returncode if simulator.returncode > 0 else 0
+        with _simulator(_simulated_address(config), speed):
+            click.echo(f"Everything you see is simulated. {_page(config)}Ctrl-C ends it.", err=True)
+            return _watch(config)
+    except KeyboardInterrupt:
+        return 0
 
 
 def _shipped_config() -> Path:
-    from monitor import shipped  # noqa: PLC0415
+    from monitor import shipped
 
     return shipped.path("config.toml")
 
 
-def _simulated_address(path: Path) -> str:
-    return os.environ.get("UPTOKEN_SIMULATOR", "127.0.0.1:8490")
+def _page(config: "Config") -> str:
+    from monitor.config.settings import TcpAddress, UnixAddress
+
+    match config.server.listen:
+        case TcpAddress(host=host, port=port):
+            return f"The page: http://{f'[{host}]' if ':' in host else host}:{port}\n"
+        case UnixAddress(path=path):
+            return f"The page: unix:{path}\n"
+        case None:
+            return ""
+
+
+def _simulated_address(config: "Config") -> str:
+    """`127.0.0.1:8490`: where the config's endpoints look for the simulated providers."""
+    for endpoint in config.endpoints:
+        url = urlsplit(getattr(endpoint, "base_url", "") or getattr(endpoint, "url", ""))
+        if url.hostname in ("127.0.0.1", "localhost", "::1"):
+            return url.netloc
+    raise Failure(f"{config.path}: watches nothing on 127.0.0.1, so there is nothing to simulate", USAGE)
+
+
+@contextmanager
+def _simulator(listen: str, speed: float) -> Iterator[None]:
+    """The simulated providers as a process, from when they answer until the block is left.
+
+    It stands outside the terminal's group: at Ctrl-C the daemon drains first.
+    """
+    command = [sys.executable, "-P", "-m", "monitor.simulator", "--until-eof"]
+    process = subprocess.Popen(
+        [*command, "--listen", listen, "--speed", str(speed)],
+        env={**os.environ, "PYTHONPATH": _import_path()},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    first = process.stdout.readline().rstrip()
+    teller = threading.Thread(target=_tell, args=(process.stdout,), daemon=True)
+    try:
+        if not first.startswith("simulated:"):
+            raise Failure(f"{first or 'the simulator did not start'} (does another demo run?)")
+        click.echo(first, err=True)
+        teller.start()
+        yield
+    finally:
+        process.stdin.close()
+        _end(process)
+        if teller.is_alive():
+            teller.join(SIMULATOR_ENDS_S)
+
+
+def _tell(lines: IO[str]) -> None:
+    """What happens to the simulated providers, between the daemon's own lines."""
+    for line in lines:
+        click.echo(line.rstrip(), err=True)
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    try:
+        process.wait(SIMULATOR_ENDS_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def _import_path() -> str:
+    """Where this very package lies, before whatever stood there: the current folder may hold another."""
+    import monitor
+
+    here = str(Path(monitor.__path__[0]).parent)
+    return os.pathsep.join(filter(None, (here, os.environ.get("PYTHONPATH"))))

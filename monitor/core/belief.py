@@ -277,10 +277,15 @@ class _Draft:
 
 def advance(belief: Belief, event: Event, rules: Rules, now: Instant) -> Consequence:
     """What follows from `event`, known at `now`."""
-    draft = _Draft(rules, now, replace(belief, sequence=belief.sequence + 1))
+    if isinstance(event, Look):
+        draft = _Draft(rules, now, _after(belief, event, rules, now))
+    else:
+        draft = _Draft(rules, now, replace(belief, sequence=belief.sequence + 1))
     match event:
         case Look():
-            _look(draft, event)
+            _weigh(draft, event.at)
+            _settle_config(draft, event.verdict.blame)
+            _move(draft, event)
         case Tick():
             _tick(draft)
         case Hush():
@@ -329,14 +334,16 @@ def confirmation_at(
 # Looks
 
 
-def _look(draft: _Draft, look: Look) -> None:
-    belief, verdict, lapse = draft.belief, look.verdict, draft.lapse
-    blame, at = verdict.blame, look.at
-    classified = blame not in (Blame.CONFIG, Blame.MONITOR)
-    asked = until(verdict, draft.now, draft.rules.interval)
-    draft.belief = replace(
+def _after(belief: Belief, look: Look, rules: Rules, now: Instant) -> Belief:
+    """What is known after one more look, before any rule is applied to it."""
+    verdict, at = look.verdict, look.at
+    blame = verdict.blame
+    classified = blame is not Blame.CONFIG and blame is not Blame.MONITOR
+    asked = until(verdict, now, rules.interval)
+    return replace(
         belief,
-        runs=belief.runs.after(blame, at, lapse),
+        sequence=belief.sequence + 1,
+        runs=belief.runs.after(blame, at, Span(LAPSE * rules.interval)),
         classified=max(belief.classified, at) if classified else belief.classified,
         confirmations=0 if look.scheduled else belief.confirmations + 1,
         not_before=asked if asked is not None else belief.not_before,
@@ -344,14 +351,11 @@ def _look(draft: _Draft, look: Look) -> None:
         last_outcome=verdict.outcome,
         last_detail=verdict.detail,
         last_request_id=look.request_id,
-        ring=_ring(draft, look) if look.scheduled else belief.ring,
+        ring=_ring(belief.ring, look, rules, now) if look.scheduled else belief.ring,
     )
-    _weigh(draft, at)
-    _settle_config(draft, blame)
-    _move(draft, look)
 
 
-def _ring(draft: _Draft, look: Look) -> tuple[Sample, ...]:
+def _ring(ring: tuple[Sample, ...], look: Look, rules: Rules, now: Instant) -> tuple[Sample, ...]:
     """The newest looks: all that the rules can see, and at least the last few."""
     figures, outcome = look.verdict.figures, look.verdict.outcome
     works = outcome.works
@@ -363,10 +367,9 @@ def _ring(draft: _Draft, look: Look) -> tuple[Sample, ...]:
         total_ms=figures.total_ms if works else None,
         output_speed=figures.output_speed if works else None,
     )
-    ring = draft.belief.ring
-    over = draft.rules.degraded.over if draft.rules.degraded else 0
+    over = rules.degraded.over if rules.degraded else 0
     start = max(0, len(ring) + 1 - RING_MOST)
-    while len(ring) + 1 - start > RING_KEPT and ring[start].at <= draft.now - over:
+    while len(ring) + 1 - start > RING_KEPT and ring[start].at <= now - over:
         start += 1
     return (*ring[start:], sample)
 

@@ -3,8 +3,9 @@
 They change a state, never an outcome or a count.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 
 from monitor.core.instant import MINUTE, Instant, Span, say
 from monitor.core.uptime import percentile
@@ -71,28 +72,35 @@ def _quantity(name: str, value: float | None) -> str:
     return f"{value:,.0f} ms"
 
 
-def _percentile(values: list[float], percent: int, least: int) -> float | None:
-    return percentile(sorted(values), percent / 100) if len(values) >= least else None
+_PERCENTILES: dict[str, tuple[Callable[[Sample], float | None], float, int]] = {
+    "ttft_p50": (attrgetter("ttft_ms"), 0.50, 5),
+    "ttft_p95": (attrgetter("ttft_ms"), 0.95, 21),
+    "total_p50": (attrgetter("total_ms"), 0.50, 5),
+    "total_p95": (attrgetter("total_ms"), 0.95, 21),
+    "output_speed_p50": (attrgetter("output_speed"), 0.50, 5),
+}
+"""Of which figure, which share, and the fewest values from which it may be told."""
+FEWEST_JUDGED = 10
+"""Looks from which an error rate may be told."""
 
 
 def evaluate(limits: DegradedRules, ring: tuple[Sample, ...], now: Instant) -> list[Rule]:
     """Each configured rule with its value over the last `over`; None: too few samples."""
-    recent = [sample for sample in ring if sample.at > now - limits.over]
-    ttft = [s.ttft_ms for s in recent if s.ttft_ms is not None]
-    total = [s.total_ms for s in recent if s.total_ms is not None]
-    speed = [s.output_speed for s in recent if s.output_speed is not None]
-    judged = sum(s.works or s.bad for s in recent)
-    bad = sum(s.bad for s in recent)
-    values = {
-        "ttft_p50": _percentile(ttft, 50, 5),
-        "ttft_p95": _percentile(ttft, 95, 21),
-        "total_p50": _percentile(total, 50, 5),
-        "total_p95": _percentile(total, 95, 21),
-        "output_speed_p50": _percentile(speed, 50, 5),
-        "error_rate": 100.0 * bad / judged if judged >= 10 else None,
-    }
-    return [
-        Rule(name=name, limit=limit, value=value, is_lower=name == "output_speed_p50")
-        for name, value in values.items()
-        if (limit := getattr(limits, name)) is not None
-    ]
+    since = now - limits.over
+    recent = [sample for sample in ring if sample.at > since]
+    rules = []
+    for name, (figure, share, fewest) in _PERCENTILES.items():
+        limit = getattr(limits, name)
+        if limit is not None:
+            values = [value for value in map(figure, recent) if value is not None]
+            value = percentile(sorted(values), share) if len(values) >= fewest else None
+            rules.append(Rule(name=name, limit=limit, value=value, is_lower=name == "output_speed_p50"))
+    if limits.error_rate is not None:
+        rules.append(Rule(name="error_rate", limit=limits.error_rate, value=_error_rate(recent)))
+    return rules
+
+
+def _error_rate(recent: Sequence[Sample]) -> float | None:
+    judged = sum(sample.works or sample.bad for sample in recent)
+    bad = sum(sample.bad for sample in recent)
+    return 100.0 * bad / judged if judged >= FEWEST_JUDGED else None

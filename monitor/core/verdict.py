@@ -6,6 +6,7 @@ was learnt about the endpoint before; it looks nothing up.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from email.utils import parsedate_to_datetime
 
 from monitor.core.figures import Figures, measure
 from monitor.core.instant import SECOND, Instant, Span
@@ -422,18 +423,26 @@ def _is_date(parts: list[str]) -> bool:
 
 
 def retry_after(headers: Mapping[str, str]) -> Span | None:
-    """The seconds form of `Retry-After`; None if absent or in the form of a date.
+    """What `Retry-After` asks for, at most 15 minutes; None if it is absent or makes no sense.
 
-    The date form would need our clock to agree with the server's; no LLM vendor sends it.
+    A date is taken relative to the server's own `Date`, so that our clocks need not agree.
     """
     said = headers.get("retry-after", "").strip()
     try:
         seconds = float(said)
     except ValueError:
-        return None
+        seconds = _seconds_between(headers.get("date", ""), said)
     if not 0 < seconds < 1e9:
         return None
     return Span(round(min(seconds * SECOND, LONGEST_RETRY_AFTER)))
+
+
+def _seconds_between(now: str, then: str) -> float:
+    """0 where either is no date of HTTP."""
+    try:
+        return (parsedate_to_datetime(then) - parsedate_to_datetime(now)).total_seconds()
+    except (ValueError, TypeError):
+        return 0.0
 
 
 def until(verdict: Verdict, at: Instant, interval: Span) -> Instant | None:

@@ -297,6 +297,13 @@ def test_retry_after_is_read_in_seconds_and_bounded(said: str, seconds: float | 
     assert span == (None if seconds is None else seconds * SECOND)
 
 
+def test_retry_after_as_a_date_is_taken_by_the_servers_own_clock() -> None:
+    now, then = "Sun, 22 Nov 2026 10:00:00 GMT", "Sun, 22 Nov 2026 10:01:30 GMT"
+    assert retry_after({"retry-after": then, "date": now}) == 90 * SECOND
+    assert retry_after({"retry-after": now, "date": then}) is None
+    assert retry_after({"retry-after": then}) is None
+
+
 def test_only_a_rate_limit_makes_us_wait() -> None:
     limited = ask(refusal(429, headers={"retry-after": "30"}))
     assert until(limited, 0, 60 * SECOND) == 30 * SECOND  # type: ignore[arg-type]

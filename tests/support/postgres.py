@@ -12,7 +12,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psycopg
@@ -94,13 +94,13 @@ class Cluster:
         # Each session is a process group of its own, so they are stopped one by one;
         # the first of them can no longer grow new ones.
         for pid in self._sessions():
-            os.kill(pid, signal.SIGSTOP)
+            _signal(pid, signal.SIGSTOP)
 
     def thaw(self) -> None:
         """Let it go on. Does nothing if it was not frozen."""
         if self._server is not None:
             for pid in [*self._sessions(), self._server.pid]:
-                os.kill(pid, signal.SIGCONT)
+                _signal(pid, signal.SIGCONT)
 
     @contextmanager
     def stopped(self) -> Iterator[None]:
@@ -154,6 +154,12 @@ class Cluster:
                 time.sleep(0.02)
             else:
                 return
+
+
+def _signal(pid: int, number: signal.Signals) -> None:
+    """A session may have ended since it was listed."""
+    with suppress(ProcessLookupError):
+        os.kill(pid, number)
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,137 @@
+"""What the database says, as `status`, `report` and `incidents` tell it."""
+
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from monitor import clock
+from monitor.cli import loading, printing
+from monitor.cli.printing import Ink
+from monitor.config.settings import Config
+from monitor.core.instant import Instant, say
+from monitor.core.snapshot import EndpointSnapshot, Heartbeat, Listing, Snapshot, Story, heard, standing
+from monitor.core.uptime import Record, Window, window
+from monitor.store import history
+from monitor.store.engine import Database
+from monitor.store.history import Head
+from monitor.store.prune import RAW_KEPT
+from monitor.store.spending import Spending, spending
+from monitor.web.listings import listings, site
+
+MANY_S = 60.0
+"""Limit for the results of one endpoint in a long window."""
+_INCIDENTS = 100
+_QUIET_S = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """One reading of the database."""
+
+    snapshot: Snapshot
+    spending: dict[str, Spending]
+    """By endpoint, in the longest window that was asked for; without those never probed."""
+
+
+@contextmanager
+def opened(config: Config) -> Iterator[Database]:
+    """The database, for reading. Raises Failure (exit 1) for whatever it says no with."""
+    with loading.database(config) as database, loading.refusals():
+        yield database
+
+
+def read(config: Config, only: str | None, windows: Sequence[Window]) -> Recorded:
+    """The present state of all endpoints, or of one, with those windows. Raises Failure (exit 1)."""
+    now = clock.now()
+    wanted = [one for one in listings(config) if only in (None, one.id)]
+    with opened(config) as database:
+        heads, heartbeat, newest, stories = database.read(
+            lambda moment: (
+                (heads := history.heads(moment)),
+                history.heartbeat(moment),
+                history.newest_fact(moment, heads.values()),
+                history.incidents(moment, _INCIDENTS),
+            )
+        )
+        endpoints, spent = [], {}
+        for listing, head in progressing([(one, heads.get(one.id)) for one in wanted]):
+            record, used = _record(database, listing, head, windows, now)
+            endpoints.append(_endpoint(listing, head, record, windows, now))
+            if used is not None:
+                spent[listing.id] = used
+    snapshot = Snapshot(
+        site=site(config),
+        now=now,
+        generated_at=newest,
+        stale=heartbeat is None or heartbeat.stale(now),
+        heartbeat=heartbeat,
+        endpoints=tuple(endpoints),
+        incidents=tuple(stories),
+    )
+    return Recorded(snapshot, spent)
+
+
+def _record(
+    database: Database, listing: Listing, head: Head | None, windows: Sequence[Window], now: Instant
+) -> tuple[Record, Spending | None]:
+    if head is None or not windows:
+        return Record(), None
+    since = min(which.start(now, RAW_KEPT) for which in windows)
+
+    def work(moment: history.Moment) -> tuple[Record, Spending]:
+        record = history.record(moment, head.number, listing.id, since)
+        return record, spending(moment, head.number, since)
+
+    return database.read(work, MANY_S)
+
+
+def _endpoint(
+    listing: Listing, head: Head | None, record: Record, windows: Sequence[Window], now: Instant
+) -> EndpointSnapshot:
+    belief = None if head is None else head.belief
+    complete = heard(record, belief, listing.interval, now)
+    return EndpointSnapshot(
+        listing=listing,
+        standing=standing(belief, listing.interval, now),
+        windows={which: window(which, complete, now, RAW_KEPT) for which in windows},
+        last_probe=None if head is None else head.last,
+    )
+
+
+def stories(config: Config, limit: int) -> tuple[list[Story], Heartbeat | None]:
+    """All open incidents and the newest others, newest first. Raises Failure (exit 1)."""
+    with opened(config) as database:
+        return database.read(lambda moment: (history.incidents(moment, limit), history.heartbeat(moment)))
+
+
+def print_if_stale(heartbeat: Heartbeat | None, now: Instant) -> None:
+    """Nobody vouches for what follows: say so first."""
+    words = _why_stale(heartbeat, now)
+    if words is not None:
+        printing.line(Ink(words, "bold yellow"))
+        printing.line()
+
+
+def _why_stale(heartbeat: Heartbeat | None, now: Instant) -> str | None:
+    if heartbeat is None:
+        return "No daemon has run on this database yet: `uptoken run` starts one."
+    if heartbeat.stopped_at is not None:
+        return f"The daemon is not running: it was stopped {say(max(0, now - heartbeat.stopped_at))} ago."
+    if heartbeat.stale(now):
+        return f"The daemon gives no sign of life: its last one is {say(now - heartbeat.beat_at)} old."
+    return None
+
+
+def progressing(work: "Sequence[tuple[Listing, Head | None]]") -> "Iterator[tuple[Listing, Head | None]]":
+    """The same one after another, and how far it is for whoever has to wait."""
+    quiet_until = time.monotonic() + _QUIET_S
+    words = ""
+    for place, item in enumerate(work, 1):
+        if sys.stderr.isatty() and time.monotonic() > quiet_until:
+            words = f"Reading {place} of {len(work)} ..."
+            print(words, end="\r", flush=True, file=sys.stderr)
+        yield item
+    if words:
+        print(" " * len(words), end="\r", flush=True, file=sys.stderr)

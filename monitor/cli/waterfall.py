@@ -1,0 +1,212 @@
+"""One look, drawn: what took how long, one beneath the other, for 80 columns and more."""
+
+import textwrap
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from monitor import logs
+from monitor.cli import printing
+from monitor.cli.printing import NOTHING, Cell, Ink, ms, speed, usd
+from monitor.config.settings import EndpointSettings
+from monitor.core.figures import Figures
+from monitor.core.instant import as_datetime
+from monitor.core.outcome import Blame
+from monitor.core.timeline import Phases, phases
+from monitor.pipeline import Seen
+
+_LABEL, _FIGURE = 23, 10
+_NARROWEST, _WIDEST = 20, 80
+_ANSWER_LINES = 2
+_BLOCKS = " ▏▎▍▌▋▊▉█"
+
+_WHOSE = {
+    None: ("works", "bold green"),
+    Blame.DEGRADED: ("works, but badly", "bold yellow"),
+    Blame.PROVIDER: ("the provider is at fault", "bold red"),
+    Blame.THROTTLED: ("the provider limits our rate", "bold yellow"),
+    Blame.CONFIG: ("ours to mend: key, credit or configuration", "bold magenta"),
+    Blame.MONITOR: ("the monitor itself, so nothing is known", "bold magenta"),
+}
+
+
+def show(endpoint: EndpointSettings, seen: Seen) -> None:
+    """Print all of it."""
+    _print_head(endpoint, seen)
+    printing.line()
+    printing.line(Ink(f"{'':<{_LABEL}}{'took':>{_FIGURE}}{'at':>{_FIGURE}}", "dim"))
+    drawing = list(stretches(seen, endpoint.model_name is not None))
+    whole = max((one.end for one in drawing if one.end is not None), default=0.0) or 1.0
+    for stretch in drawing:
+        printing.line(*_row(stretch, whole))
+    printing.line()
+    for words in _figures(seen):
+        printing.line(words)
+    for name, words in _facts(seen):
+        printing.line(f"  {name:<14}{words}")
+
+
+def _print_head(endpoint: EndpointSettings, seen: Seen) -> None:
+    whose, style = _WHOSE[seen.verdict.blame]
+    moment = as_datetime(seen.at)
+    printing.line(Ink(endpoint.id, "bold"), f"  {endpoint.protocol}  {moment:%Y-%m-%d %H:%M:%S} UTC")
+    printing.line(Ink(str(seen.verdict.outcome), style), f"  {whose}")
+    if seen.verdict.detail:
+        for words in _wrapped(logs.redact(seen.verdict.detail), "  "):
+            printing.line(words)
+
+
+# The waterfall
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """One row. Milliseconds from the start of the look; None: it did not come to that."""
+
+    label: str
+    start: float | None = None
+    end: float | None = None
+    style: str = "cyan"
+
+
+def stretches(seen: Seen, speaks: bool) -> Iterator[Stretch]:
+    """What a look went through, each from the end of the one before. `speaks`: it asked a model."""
+    line = phases(seen.observation.timeline)
+    # Our own time lies between the phases; drawn in front, the rest adds up without holes.
+    at = 0.0
+    for label, length, style in (
+        ("own time", line.own_ms, "dim"),
+        ("dns", line.dns_ms, "cyan"),
+        ("connect", line.connect_ms, "cyan"),
+        ("tls", line.tls_ms, "cyan"),
+    ):
+        yield Stretch(label) if length is None else Stretch(label, at, at + length, style)
+        at += length or 0.0
+    for label, moment, style in _moments(line, speaks):
+        if moment is None:
+            yield Stretch(label)
+            continue
+        yield Stretch(label, min(at, moment), moment, style)
+        at = max(at, moment)
+    if line.end is not None and (line.terminal is None or line.end > line.terminal):
+        yield Stretch("end", min(at, line.end), line.end, "dim" if seen.verdict.outcome.works else "bold red")
+
+
+def _moments(line: Phases, speaks: bool) -> Iterator[tuple[str, float | None, str]]:
+    yield "request sent", line.request_sent, "blue"
+    yield "headers", line.headers, "yellow"
+    yield "first byte", line.first_byte, "yellow"
+    if not speaks:
+        return
+    if line.first_reasoning is not None:
+        yield "first reasoning token", line.first_reasoning, "magenta"
+    yield "first answer token", line.first_answer, "green"
+    if line.first_answer is None and line.first_reasoning is None and line.first_token is not None:
+        yield "first other token", line.first_token, "green"
+    yield "last token", line.last_token, "green"
+    yield "terminal event", line.terminal, "dim"
+
+
+def _row(stretch: Stretch, whole: float) -> tuple[Cell, ...]:
+    label = f"  {stretch.label:<{_LABEL - 2}}"
+    if stretch.start is None or stretch.end is None:
+        return (Ink(f"{label}{NOTHING:>{_FIGURE}}{NOTHING:>{_FIGURE}}", "dim"),)
+    room = min(_WIDEST, max(_NARROWEST, printing.width() - _LABEL - 2 * _FIGURE - 3))
+    before, bar = drawn(stretch.start / whole, stretch.end / whole, room, blocks=printing.is_unicode())
+    figures = f"{ms(stretch.end - stretch.start):>{_FIGURE}}{ms(stretch.end):>{_FIGURE}}"
+    return label, figures, " " * (before + 2), Ink(bar, stretch.style)
+
+
+def drawn(start: float, end: float, room: int, *, blocks: bool) -> tuple[int, str]:
+    """A bar from `start` to `end` (0 to 1) in `room` columns: how many stay empty, and the bar.
+
+    It is never empty: what took no time is a thin line.
+    """
+    before = min(int(start * room), room - 1)
+    length = (end - start) * room
+    if length >= 1:
+        # Blocks fill a column from its left, so where a bar begins is cut to whole columns.
+        length = end * room - before
+    eighths = max(1, min(round(length * 8), (room - before) * 8))
+    if not blocks:
+        return before, "#" * -(-eighths // 8)
+    return before, "█" * (eighths // 8) + _BLOCKS[eighths % 8].strip()
+
+
+# The figures
+
+
+def _figures(seen: Seen) -> Iterator[str]:
+    figures = seen.verdict.figures
+    left = [
+        ("ttft", _bounded(figures)),
+        ("ttft_net", ms(figures.ttft_net_ms)),
+        ("ttfat", ms(figures.ttfat_ms)),
+    ]
+    right = [
+        ("output_speed", speed(figures.output_speed)),
+        ("effective_throughput", speed(figures.effective_throughput)),
+        ("max_stall", ms(figures.max_stall_ms)),
+    ]
+    if figures.ttft_ms is None:
+        yield f"  {'total':<14}{ms(figures.total_ms)}"
+        return
+    left.append(("e2e_500", ms(figures.e2e_500_ms)))
+    right.append(("total", ms(figures.total_ms)))
+    for (name, value), (other, figure) in zip(left, right, strict=True):
+        yield f"  {name:<14}{value:<18}{other:<22}{figure}"
+
+
+def _bounded(figures: Figures) -> str:
+    """`612 ms`, `612 ms ± 4`: where the stamp is only a bound, the first token may have come earlier."""
+    width = figures.ttft_uncertainty_ms or 0.0
+    return ms(figures.ttft_ms) + (f" (up to {ms(width)} less)" if width >= 0.05 else "")
+
+
+def _facts(seen: Seen) -> Iterator[tuple[str, str]]:
+    found, figures = seen.observation, seen.verdict.figures
+    if figures.output_tokens is not None or figures.input_tokens is not None:
+        yield "tokens", _tokens(seen)
+    if seen.cost_usd is not None:
+        yield "cost", f"{usd(seen.cost_usd)}"
+    if found.status is not None:
+        yield "status", str(found.status)
+    if found.served_model is not None:
+        yield "served model", found.served_model
+    if found.request_id is not None:
+        yield "request id", found.request_id
+    if found.certificate_days is not None:
+        yield "certificate", f"expires in {found.certificate_days:.0f} days"
+    if found.answer:
+        yield "answer", _beginning(found.answer)
+    elif found.body and found.error is None and found.body[:40] not in (seen.verdict.detail or ""):
+        yield "body", _beginning(found.body)
+
+
+def _beginning(text: str) -> str:
+    first, *rest = _wrapped(logs.redact(text), " " * 16)[:_ANSWER_LINES]
+    return "\n".join([first.strip(), *rest])
+
+
+def _tokens(seen: Seen) -> str:
+    figures = seen.verdict.figures
+    parts = [
+        f"{count:,} {name}"
+        for name, count in (
+            ("in", figures.input_tokens),
+            ("out", figures.output_tokens),
+            ("reasoning", figures.reasoning_tokens),
+            ("cached", figures.cached_tokens),
+        )
+        if count is not None
+    ]
+    source = {"usage": " (counted by the server)", "estimate": " (estimated)"}.get(
+        figures.token_source or "", ""
+    )
+    return ", ".join(parts) + source
+
+
+def _wrapped(text: str, indent: str) -> list[str]:
+    room = min(printing.width(), 100)
+    return textwrap.wrap(" ".join(text.split()), room, initial_indent=indent, subsequent_indent=indent) or [
+        ""
+    ]
