@@ -6,6 +6,7 @@ stepped; `offset_ms` turns one into milliseconds since the start of the probe.
 """
 
 import enum
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -82,8 +83,10 @@ class Timeline:
 
 # The stored form
 
-_VERSION = 1
+_VERSION = 2
+_BEFORE_BOUNDS = 1
 _KERNEL = 0x80
+_GATHERED = 0x40
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,6 +111,10 @@ class Phases:
     terminal: float | None = None
     end: float | None = None
     clock: Clock = Clock.USER
+    gathered: bool = False
+    """Bytes were left to gather, so gaps between tokens are only bounds."""
+    bounds: frozenset[str] = frozenset()
+    """Which of these are only the latest, or the longest, that can be; the others are exact."""
 
 
 _FIELDS = (
@@ -146,7 +153,25 @@ def phases(line: Timeline) -> Phases:
         terminal=line.offset_ms(line.terminal),
         end=line.offset_ms(line.end),
         clock=line.clock,
+        gathered=line.gathered,
+        bounds=frozenset(_bounds(line)),
     )
+
+
+def _bounds(line: Timeline) -> Iterator[str]:
+    last = line.tokens[-1] if line.tokens else None
+    tokens = (
+        ("first_token", line.first()),
+        ("first_reasoning", line.first(Channel.REASONING)),
+        ("first_answer", line.first(Channel.ANSWER)),
+        ("last_token", last),
+    )
+    yield from line.bounds
+    for name, token in tokens:
+        if token is not None and token.earliest < token.at:
+            yield name
+    if "terminal" in line.bounds and line.end is not None and line.end == line.terminal:
+        yield "end"
 
 
 def _ms(seconds: float | None) -> float | None:
@@ -154,16 +179,17 @@ def _ms(seconds: float | None) -> float | None:
 
 
 def pack(moments: Phases) -> bytes:
-    """The stored blob: version, clock, a bit per field, then microseconds as varints.
+    """The stored blob: version, clock, a bit per field, a bit per bound, then microseconds as varints.
 
     An offset is stored as its distance from the one before, which keeps a stored probe small.
     """
-    present, body, previous = 0, bytearray(), 0
+    present, bounds, body, previous = 0, 0, bytearray(), 0
     for bit, name in enumerate(_FIELDS):
         value = getattr(moments, name)
         if value is None:
             continue
         present |= 1 << bit
+        bounds |= (name in moments.bounds) << bit
         micros = round(value * 1000.0)
         if bit < 4:
             body += _varint(_zigzag(micros))
@@ -171,16 +197,20 @@ def pack(moments: Phases) -> bytes:
             body += _varint(_zigzag(micros - previous))
             previous = micros
     clock = _KERNEL if moments.clock is Clock.KERNEL else 0
-    return bytes((_VERSION | clock,)) + present.to_bytes(2, "little") + bytes(body)
+    head = _VERSION | clock | (_GATHERED if moments.gathered else 0)
+    return bytes((head,)) + present.to_bytes(2, "little") + bounds.to_bytes(2, "little") + bytes(body)
 
 
 def unpack(blob: bytes) -> Phases:
-    """The inverse of `pack`, to the microsecond. Raises ValueError for another version."""
-    if len(blob) < 3 or blob[0] & ~_KERNEL != _VERSION:
+    """The inverse of `pack`, to the microsecond. Raises ValueError for an unknown version."""
+    version = blob[0] & ~(_KERNEL | _GATHERED) if blob else 0
+    position = {_BEFORE_BOUNDS: 3, _VERSION: 5}.get(version, len(blob) + 1)
+    if len(blob) < position:
         raise ValueError("a timeline of an unknown version")
     present = int.from_bytes(blob[1:3], "little")
+    bounds = int.from_bytes(blob[3:position], "little")
     values: dict[str, Any] = {}
-    position, previous = 3, 0
+    previous = 0
     for bit, name in enumerate(_FIELDS):
         if not present >> bit & 1:
             continue
@@ -190,7 +220,12 @@ def unpack(blob: bytes) -> Phases:
             micros += previous
             previous = micros
         values[name] = micros / 1000.0
-    return Phases(clock=Clock.KERNEL if blob[0] & _KERNEL else Clock.USER, **values)
+    return Phases(
+        clock=Clock.KERNEL if blob[0] & _KERNEL else Clock.USER,
+        gathered=bool(blob[0] & _GATHERED),
+        bounds=frozenset(name for bit, name in enumerate(_FIELDS) if bounds >> bit & 1),
+        **values,
+    )
 
 
 def _zigzag(number: int) -> int:
