@@ -23,6 +23,7 @@ from monitor.clock import SYSTEM, Clock
 from monitor.config.secrets import Secrets
 from monitor.config.settings import Config
 from monitor.config.where import database_url
+from monitor.core.alert import Kind
 from monitor.core.belief import Removed, Rules, Tick, needs_tick
 from monitor.core.instant import DAY, Instant, Span, iso
 from monitor.core.step import Checkpoint, Known
@@ -34,17 +35,19 @@ from monitor.store import migrate, prune
 from monitor.store.engine import Database, DatabaseAway
 from monitor.store.journal import Announced, Command, Journal, Stopped
 from monitor.store.lock import Deposed, Ownership, acquire
-from monitor.store.spool import Spool, load_checkpoint
+from monitor.store.spool import Spool, SpoolDamaged, load_checkpoint
 from monitor.transport.wire import Transports, open_transports
 from monitor.upkeep import Upkeep
 from monitor.web.process import PageProcess
-from monitor.writer import Writer
+from monitor.writer import MOST_AT_ONCE, Writer, write_all
 
 log = structlog.get_logger()
 
-CUT_OFF_S = 8.0
+CUT_OFF_S = 5.5
 """Probes that run at the end get this long."""
-LAST_MESSAGES_S = 0.5
+LAST_MESSAGES_S = 0.8
+LAST_STEPS_S = 3.0
+"""For the writer, whose database may fall silent just then. Everything together stays below 10 s."""
 RETRY_S = 1.0
 
 
@@ -65,7 +68,7 @@ class Held:
             self.ownership = acquire(self.database)
         if self.ownership is None:
             return None
-        return Journal(self.database, self.ownership.epoch)
+        return Journal(self.database, self.ownership.epoch, self.ownership.alive)
 
     def retake(self) -> Journal:
         """The same after the database was away: nobody else may have taken it meanwhile."""
@@ -103,7 +106,6 @@ class Daemon:
         url = database_url(config, state_dir, secrets)
         self._held = Held(Database(url, state_dir=state_dir))
         self._spool = Spool(state_dir / "spool")
-        self._ready = False
 
     async def run(self) -> None:
         """Until SIGTERM or SIGINT. Raises Unready, lock.Deposed, or whatever a bug raises."""
@@ -131,6 +133,11 @@ class Daemon:
                 start = await asyncio.to_thread(self._try_to_begin)
             except DatabaseAway as away:
                 start, why = None, str(away)
+            except SpoolDamaged as damage:
+                raise Unready(
+                    f"{damage}: what it holds beyond that cannot be trusted; to start without it,"
+                    f" move {self._spool.path} away"
+                ) from None
             else:
                 why = "standby: another daemon holds this database"
             if start is not None:
@@ -158,6 +165,7 @@ class Daemon:
         stopped = journal.stopped()
         now = self._clock.now()
         journal.register(self._rules, now)
+        journal.begin(now, __version__)
         self._drain_into(journal)
         known = journal.load(
             {id_: r.degraded.over if r.degraded else Span(0) for id_, r in self._rules.items()}, now
@@ -173,9 +181,9 @@ class Daemon:
         self._spool.resume()
         count = 0
         while not self._spool.drained:
-            steps, position = self._spool.take(100)
+            steps, position = self._spool.take(MOST_AT_ONCE)
             if steps:
-                journal.write(steps)
+                write_all(journal, steps, self._state_dir)
             self._spool.taken(position)
             count += len(steps)
         self._spool.remove()
@@ -184,8 +192,7 @@ class Daemon:
     def _without_database(self) -> Checkpoint | None:
         """What was known when the database was last seen."""
         if self._spool.path.exists():
-            if not self._spool.is_open:
-                self._spool.resume()
+            self._spool.resume()
             checkpoint, steps = self._spool.known()
             known = Known(checkpoint)
             for step in steps:
@@ -203,11 +210,14 @@ class Daemon:
                 name: notifier.channel(self._secrets.of(one.url))
                 for name, one in self._config.channels.items()
             },
-            mark=lambda step: writer.put(step),
+            reports=[name for name, one in self._config.channels.items() if Kind.MONITOR in one.on],
+            # The writer is made with it, and so after it.
+            put=lambda step: writer.put(step),  # noqa: PLW0108
+            keep=lambda step: writer.keep(step),  # noqa: PLW0108
             now=self._clock.now,
         )
         writer = Writer(
-            connect=self._held.retake,
+            connect=self._take_back,
             journal=start.journal,
             spool=self._spool,
             known=start.known,
@@ -229,11 +239,21 @@ class Daemon:
         parts = _Parts(writer, notify, pipeline, schedule, chores)
         self._arrange(parts)
         await self._heartbeat(parts)
-        self._say_ready(parts)
+        self._say_ready()
         try:
-            await self._until_the_end(writing, writer)
+            await self._until_the_end(parts, writing)
         finally:
             await self._stop(parts, writing)
+
+    def _take_back(self) -> Journal:
+        """In the writer's thread: the database after it was away, or was not there when we started."""
+        never_had = self._held.ownership is None
+        journal = self._held.retake()
+        if never_had:
+            now = self._clock.now()
+            journal.register(self._rules, now)
+            journal.begin(now, __version__)
+        return journal
 
     def _probing(self, start: Start, writer: Writer, transports: Transports) -> tuple[Pipeline, Schedule]:
         endpoints = compose.enabled(self._config)
@@ -246,7 +266,7 @@ class Daemon:
             concurrency={name: one.concurrency for name, one in self._config.providers.items()},
             salt=lambda: randomness.randbits(63),
             clock=self._clock,
-            finished=lambda endpoint: schedule.finished(endpoint),
+            finished=lambda endpoint: schedule.finished(endpoint),  # noqa: PLW0108 - likewise
         )
         schedule = Schedule(
             [
@@ -293,6 +313,7 @@ class Daemon:
         every(upkeep.TICK_S, lambda: self._ask(parts))
         every(upkeep.HEARTBEAT_S, lambda: self._heartbeat(parts))
         every(upkeep.CHECKPOINT_S, parts.writer.save_checkpoint)
+        every(upkeep.NEWS_S, parts.writer.save_news)
         every(upkeep.PRUNE_S, lambda: self._prune(parts))
         granted = systemd.watchdog_interval()
         if granted is not None:
@@ -352,7 +373,7 @@ class Daemon:
             nonlocal more
             more = journal.prune(before) > 0
 
-        while more and await parts.writer.on_database(work):
+        while more and await parts.writer.on_database(work):  # noqa: ASYNC110 - a pause for others
             await asyncio.sleep(0.05)
 
     def _show_life(self, parts: "_Parts", limit_s: float) -> None:
@@ -363,23 +384,25 @@ class Daemon:
         else:
             log.error("daemon.stuck", schedule=parts.schedule.progress, writer=parts.writer.health.progress)
 
-    def _say_ready(self, parts: "_Parts") -> None:
-        self._ready = True
+    def _say_ready(self) -> None:
         count = len(self._rules)
         log.info("daemon.ready", endpoints=count, database=self._held.database.name, version=__version__)
         systemd.ready(f"watching {count} endpoints")
 
-    async def _until_the_end(self, writing: asyncio.Task[None], writer: Writer) -> None:
-        """Returns when we are told to stop; raises what the writer failed with."""
+    async def _until_the_end(self, parts: "_Parts", writing: asyncio.Task[None]) -> None:
+        """Returns when we are told to stop; raises what a part that must not end failed with."""
         told = asyncio.create_task(self._end.wait())
+        lasting = (writing, *parts.notify.tasks)
+        events: list[asyncio.Future[Any]] = [told, *lasting, parts.writer.fatal]
         try:
-            await asyncio.wait((told, writing, writer.fatal), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(events, return_when=asyncio.FIRST_COMPLETED)
         finally:
             told.cancel()
-        if writer.fatal.done():
-            raise writer.fatal.result()
-        if writing.done():
-            writing.result()
+        if parts.writer.fatal.done():
+            raise parts.writer.fatal.result()
+        for task in lasting:
+            if task.done():
+                task.result()
 
     # End
 
@@ -387,18 +410,33 @@ class Daemon:
         systemd.stopping("waiting for probes in flight")
         log.info("daemon.stopping", in_flight=parts.pipeline.tally.in_flight)
         parts.schedule.pause()
-        await parts.pipeline.stop(CUT_OFF_S)
+        # Who cannot write, or has been deposed, has nothing to wait for and nothing to say.
+        able = not (writing.done() or parts.writer.fatal.done())
+        await parts.pipeline.stop(CUT_OFF_S if able else 0.0)
         await parts.schedule.close()
-        await parts.notify.stop(LAST_MESSAGES_S)
-        if not writing.done():
-            await parts.writer.close()
-            await writing
+        await parts.notify.stop(LAST_MESSAGES_S if able else 0.0)
+        if able and await self._last_steps(parts.writer, writing):
             now = self._clock.now()
             await parts.writer.on_database(lambda journal: journal.stop(now))
         await asyncio.to_thread(parts.writer.release)
-        if self._held.ownership is not None:
+        # A database that is away would have to be waited for; the end of the process frees the lock, too.
+        if self._held.ownership is not None and not parts.writer.is_away:
             self._held.ownership.release()
         self._held.database.dispose()
+
+    async def _last_steps(self, writer: Writer, writing: asyncio.Task[None]) -> bool:
+        """Whether the writer could keep all that was waiting."""
+        writer.close()
+        await asyncio.wait((writing,), timeout=LAST_STEPS_S)
+        if not writing.done() or writing.exception() is not None:
+            log.error("steps.lost", count=writer.health.waiting, reason=writer.health.last_error)
+            writing.cancel()
+            return False
+        try:
+            await writer.save_checkpoint()
+        except OSError as refusal:
+            log.warning("checkpoint.unwritten", errno=refusal.errno)
+        return True
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,18 +8,20 @@ marked after it was sent: at least once, never silently zero.
 import asyncio
 import contextlib
 import logging
+import re
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import structlog
 
-from monitor.core.alert import Alert, Fate, Kind, Message, as_one, owed, settle
+from monitor.core.alert import Alert, Fate, Kind, Message, Settled, as_one, owed, settle
 from monitor.core.belief import incident_id
 from monitor.core.instant import Instant
 from monitor.core.step import Owed, Sent, Step
+from monitor.logs import HIDDEN, redact
 
 if TYPE_CHECKING:
     import apprise
@@ -31,9 +33,23 @@ SEND_S = 10.0
 MOST_HANGING = 3
 """Threads of a channel that may hang in a service at the same time."""
 LOOK_AGAIN_S = 1.0
+SHORTEST_KEY = 8
+"""Characters."""
+
+Tone = Literal["info", "success", "warning", "failure"]
+"""What a service makes a colour of, in Apprise's words."""
+_TONES: Mapping[Kind, Tone] = {
+    Kind.DOWN: "failure",
+    Kind.CONFIG: "failure",
+    Kind.DEGRADED: "warning",
+    Kind.REMINDER: "warning",
+    Kind.MONITOR: "warning",
+    Kind.RECOVERED: "success",
+    Kind.CONFIG_RECOVERED: "success",
+}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Delivery:
     """How one attempt went; `error` is for a person and holds no secret."""
 
@@ -41,13 +57,15 @@ class Delivery:
     error: str | None = None
 
 
-Send = Callable[[str, str], Delivery]
-"""Title and text out of the door; blocking, runs in a thread of its own."""
+class Send(Protocol):
+    """Title and text out of the door; blocking, runs in a thread of its own."""
+
+    def __call__(self, title: str, text: str, tone: Tone = "info") -> Delivery: ...
 
 
 def warm_up() -> None:
     """Load Apprise and its services; takes a second, so in a thread and before readiness."""
-    import apprise  # noqa: PLC0415  # half a second that `status` and `serve` need not pay
+    import apprise  # half a second that `status` and `serve` need not pay
 
     _console()
     apprise.Apprise().add("json://localhost")
@@ -76,28 +94,48 @@ def channel(url: str) -> Send:
     if service is None:
         raise ValueError("is not a URL that Apprise can read")
 
-    def send(title: str, text: str) -> Delivery:
+    def send(title: str, text: str, tone: Tone = "info") -> Delivery:
         with _listening() as heard:
-            result = service.notify(title=title, body=text, body_format="text")
+            result = service.notify(title=title, body=text, body_format="text", notify_type=tone)
         if bool(result):
-            return Delivery(True)
-        return Delivery(False, heard[-1][:300] if heard else "the service did not accept it")
+            return Delivery(sent=True)
+        why = heard[-1] if heard else "the service did not accept it"
+        return Delivery(sent=False, error=_without_secrets(why, url, service)[:300])
 
     return send
 
 
+def _without_secrets(text: str, url: str, service: "apprise.Apprise") -> str:
+    """Any longer part of a channel's URL may be a key, but for the host."""
+    parts = set(re.split(r"[/:@?&=#]+", url)) - {service[0].host}
+    for part in sorted(parts, key=len, reverse=True):
+        if len(part) >= SHORTEST_KEY:
+            text = text.replace(part, HIDDEN)
+    return redact(text)
+
+
 def _service(url: str) -> "apprise.Apprise | None":
-    import apprise  # noqa: PLC0415
+    import apprise
 
     _console()
     # Without a limit of its own Apprise runs the service in our thread. With one it uses a pool
     # that all channels share, and a few hanging services would silence every channel.
     asset = apprise.AppriseAsset(
-        app_id="Uptoken", app_desc="Uptoken", service_timeout=0, allow_templates=False
+        app_id="Uptoken",
+        app_desc="Uptoken",
+        service_timeout=0,
+        allow_templates=False,
+        image_url_mask="",  # its own logo, from the internet
+        image_url_logo="",
     )
     one = apprise.Apprise(asset=asset)
     with _listening():
-        return one if one.add(url) and len(one) == 1 else None
+        if not one.add(url) or len(one) != 1:
+            return None
+    if "overflow=" not in url:
+        # A service that finds a message too long would refuse it for ever: rather two parts.
+        one[0].overflow_mode = apprise.OverflowMode.SPLIT
+    return one
 
 
 _console_known = threading.Event()
@@ -108,14 +146,15 @@ def _console() -> None:
     if _console_known.is_set():
         return
     _console_known.set()
-    from apprise.decorators import notify  # noqa: PLC0415
+    from apprise.decorators import notify
 
-    @notify(on="console", name="Console")  # type: ignore[untyped-decorator]
+    @notify(on="console", name="Console")  # type: ignore[no-untyped-call, untyped-decorator]
     def _(body: str, title: str, *_args: object, **_kwargs: object) -> bool:
         if sys.stderr.isatty():
             width = max(len(title), *(len(line) for line in body.splitlines()), 20)
             rule = "-" * min(width, 78)
-            print(f"\n{rule}\n{title}\n{body}\n{rule}\n", file=sys.stderr, flush=True)
+            sys.stderr.write(f"\n{rule}\n{title}\n{body}\n{rule}\n\n")
+            sys.stderr.flush()
         else:
             log.warning("alert.console", title=title, text=body)
         return True
@@ -151,8 +190,31 @@ class _Line:
     """By incident, in order."""
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     hanging: int = 0
-    passed_at: Instant = Instant(0)
-    """When a message last went through."""
+    passed: int = 0
+    """Messages that went through."""
+    at_failure: dict[str, int] = field(default_factory=dict)
+    """`passed` when an incident's message last failed."""
+
+    def take(self, message: Owed) -> None:
+        self.owed.setdefault(message.alert.incident, []).append(message)
+        self.wake.set()
+
+    def others_passed(self, incident: str) -> bool:
+        """The channel works: since this incident's last failure another message went through."""
+        return self.passed > self.at_failure.get(incident, self.passed)
+
+    def settle(self, batch: list[Owed], settled: Settled, attempts: int) -> None:
+        """`batch` are the first of their incident."""
+        incident = batch[0].alert.incident
+        rest = self.owed.pop(incident)[len(batch) :]
+        self.at_failure.pop(incident, None)
+        if settled.fate is Fate.SENT:
+            self.passed += 1
+        if settled.fate is Fate.LATER:
+            self.at_failure[incident] = self.passed
+            rest = [replace(message, attempts=attempts, again=settled.again) for message in batch] + rest
+        if rest:
+            self.owed[incident] = rest
 
 
 @dataclass(slots=True)
@@ -169,15 +231,24 @@ class Notifier:
         self,
         channels: Mapping[str, Send],
         *,
-        mark: Callable[[Step], None],
+        reports: Collection[str],
+        put: Callable[[Step], None],
+        keep: Callable[[Step], Awaitable[None]],
         now: Callable[[], Instant],
         send_s: float = SEND_S,
     ) -> None:
+        """`reports` are the channels that want to hear of the monitor's own troubles. `put` hands a
+        step to the writer, `keep` also waits until it is durable.
+        """
         self._lines = {name: _Line(name, send) for name, send in channels.items()}
-        self._mark = mark
+        self._reports = reports
+        self._put = put
+        self._keep = keep
         self._now = now
         self._send_s = send_s
-        self._tasks: list[asyncio.Task[None]] = []
+        self.tasks: list[asyncio.Task[None]] = []
+        """They never end; one that does has failed."""
+        self._attempted = asyncio.Event()
         self.tally = Tally()
 
     @property
@@ -186,25 +257,29 @@ class Notifier:
 
     def accept(self, messages: Sequence[Owed]) -> None:
         """These are durable and owed. A channel that is no longer configured gives them up."""
+        orphans: dict[str, list[Owed]] = {}
         for message in messages:
             line = self._lines.get(message.alert.channel)
             if line is None:
-                self._give_up(message, "this channel is no longer configured")
-                continue
-            line.owed.setdefault(message.alert.incident, []).append(message)
-            line.wake.set()
+                orphans.setdefault(message.alert.channel, []).append(message)
+            else:
+                line.take(message)
+        for channel, lost in orphans.items():
+            self._give_up(channel, lost)
 
     def start(self) -> None:
-        self._tasks = [asyncio.create_task(self._work(line)) for line in self._lines.values()]
+        self.tasks = [asyncio.create_task(self._work(line)) for line in self._lines.values()]
 
     async def stop(self, patience_s: float) -> None:
         """Give what is due a moment to go out; the rest is owed by the next daemon."""
-        ends = asyncio.get_running_loop().time() + patience_s
-        while self._due_at_all() and asyncio.get_running_loop().time() < ends:
-            await asyncio.sleep(0.05)
-        for task in self._tasks:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(patience_s):
+                while self._due_at_all():
+                    self._attempted.clear()
+                    await self._attempted.wait()
+        for task in self.tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*self.tasks, return_exceptions=True)
 
     def _due_at_all(self) -> bool:
         now = self._now()
@@ -218,12 +293,15 @@ class Notifier:
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(line.wake.wait(), LOOK_AGAIN_S)
                 continue
-            title, text = as_one([message.alert for message in batch])
-            delivery = await self._send(line, title, text)
-            self._settle(line, batch, delivery)
+            delivery = await self._send(line, [message.alert for message in batch])
+            # Durable before the next one leaves: a crash can repeat one message, not several.
+            await asyncio.gather(*map(self._keep, self._settle(line, batch, delivery)))
+            self._attempted.set()
 
-    async def _send(self, line: _Line, title: str, text: str) -> Delivery:
+    async def _send(self, line: _Line, backlog: Sequence[Alert]) -> Delivery:
         """In a daemon thread: one that hangs must not keep the process from ending."""
+        title, text = as_one(backlog)
+        tone = _TONES.get(backlog[-1].kind, "info")
         loop = asyncio.get_running_loop()
         done: asyncio.Future[Delivery] = loop.create_future()
 
@@ -234,9 +312,9 @@ class Notifier:
 
         def work() -> None:
             try:
-                delivery = line.send(title, text)
-            except Exception as error:  # a service's bug is a failed delivery, not ours
-                delivery = Delivery(False, f"the service failed with {type(error).__name__}")
+                delivery = line.send(title, text, tone)
+            except Exception as error:  # noqa: BLE001 - a service's bug is a failed delivery, not ours
+                delivery = Delivery(sent=False, error=f"the service failed with {type(error).__name__}")
             with contextlib.suppress(RuntimeError):  # the loop ended before the service did
                 loop.call_soon_threadsafe(finish, delivery)
 
@@ -245,43 +323,37 @@ class Notifier:
         try:
             return await asyncio.wait_for(done, self._send_s)
         except TimeoutError:
-            return Delivery(False, f"no answer within {self._send_s:g} s; it may still arrive")
+            return Delivery(sent=False, error=f"no answer within {self._send_s:g} s; it may still arrive")
 
-    def _settle(self, line: _Line, batch: list[Owed], delivery: Delivery) -> None:
+    def _settle(self, line: _Line, batch: list[Owed], delivery: Delivery) -> list[Step]:
+        """What follows from an attempt: in the line at once, and as steps for the writer."""
         now = self._now()
         first = batch[0]
-        if delivery.sent:
-            line.passed_at = now
         attempts = first.attempts + 1
         settled = settle(
             created=first.alert.created,
             attempts=attempts,
             sent=delivery.sent,
-            others_passed=line.passed_at > first.alert.created,
+            others_passed=line.others_passed(first.alert.incident),
             now=now,
         )
-        queue = line.owed[first.alert.incident]
-        for message in batch:
-            queue.remove(message)
-            again = settled.again if settled.fate is Fate.LATER else None
-            sent = Sent(
-                key=message.alert.key,
-                at=now,
-                fate=settled.fate,
-                attempts=attempts,
-                again=again,
-                error=delivery.error,
-            )
-            self._mark(Step(sent=sent))
+        line.settle(batch, settled, attempts)
         self._tell(line, batch, settled.fate, delivery, attempts)
-        if settled.fate is Fate.LATER:
-            queue[:0] = [
-                Owed(alert=message.alert, attempts=attempts, again=settled.again) for message in batch
-            ]
-        elif not queue:
-            del line.owed[first.alert.incident]
         if settled.fate is Fate.DEAD:
-            self._report(line.name, batch[-1].alert, delivery.error)
+            return self._dead(line.name, batch, attempts, delivery.error or "no reason given")
+        return [
+            Step(
+                sent=Sent(
+                    key=message.alert.key,
+                    at=now,
+                    fate=settled.fate,
+                    attempts=attempts,
+                    again=settled.again,
+                    error=delivery.error,
+                )
+            )
+            for message in batch
+        ]
 
     def _tell(self, line: _Line, batch: list[Owed], fate: Fate, delivery: Delivery, attempts: int) -> None:
         keys = [message.alert.key for message in batch]
@@ -293,46 +365,54 @@ class Notifier:
         event = "alert.failed" if fate is Fate.LATER else "alert.dead"
         log.warning(event, channel=line.name, keys=keys, attempts=attempts, reason=delivery.error)
 
-    def _give_up(self, message: Owed, why: str) -> None:
-        now = self._now()
-        self._mark(
-            Step(
-                sent=Sent(
-                    key=message.alert.key,
-                    at=now,
-                    fate=Fate.DEAD,
-                    attempts=message.attempts,
-                    error=why,
-                )
-            )
-        )
-        log.warning("alert.dead", keys=[message.alert.key], reason=why)
+    # Dead letters
 
-    def _report(self, dead_channel: str, alert: Alert, why: str | None) -> None:
-        """A dead letter is told on another channel, once, and never about itself."""
-        self.tally.dead += 1
-        others = [name for name in self._lines if name != dead_channel]
-        if alert.kind is Kind.MONITOR or not others:
-            return
+    def _give_up(self, channel: str, lost: list[Owed]) -> None:
+        why = "this channel is no longer configured"
+        log.warning("alert.dead", channel=channel, keys=[one.alert.key for one in lost], reason=why)
+        for step in self._dead(channel, lost, lost[0].attempts, why):
+            self._put(step)
+
+    def _dead(self, channel: str, batch: list[Owed], attempts: int, why: str) -> list[Step]:
+        """The newest one's step also owes what is told of them on another channel."""
         now = self._now()
+        self.tally.dead += len(batch)
+        steps = [
+            Step(sent=Sent(key=message.alert.key, at=now, fate=Fate.DEAD, attempts=attempts, error=why))
+            for message in batch
+        ]
+        steps[-1] = replace(steps[-1], alerts=self._report(channel, batch, why, now))
+        return steps
+
+    def _report(self, dead_channel: str, batch: list[Owed], why: str, now: Instant) -> tuple[Alert, ...]:
+        """A dead letter is told on another channel, once, and never about itself."""
+        newest = batch[-1].alert
+        others = [self._lines[name] for name in self._reports if name != dead_channel]
+        if newest.kind is Kind.MONITOR or not others:
+            return ()
+        earlier = [f"- {one.alert.title} {one.alert.reference}" for one in batch[:-1]]
         message = Message(
-            f"UNDELIVERED: {alert.title}",
+            f"UNDELIVERED: {newest.title}",
             (
-                f'The channel "{dead_channel}" did not take this message: {why or "no reason given"}.',
-                f"It said: {alert.title} {alert.reference}",
+                f'The channel "{dead_channel}" did not take this message: {why}.',
+                f"It said: {newest.title} {newest.reference}",
+                *(["Nor did it take these:", *earlier] if earlier else []),
                 f"Do: check the channel's URL and the service, then `uptoken alert test {dead_channel}`.",
             ),
         )
-        letters = owed(
+        return owed(
             message,
-            incident=f"undelivered-{incident_id(alert.key, now)}",
+            incident=f"undelivered-{incident_id(newest.key, now)}",
             sequence=1,
             kind=Kind.MONITOR,
-            endpoint=alert.endpoint,
-            channels=others[:1],
+            endpoint=newest.endpoint,
+            channels=[max(others, key=_passed).name],
             at=now,
         )
-        self._mark(Step(alerts=letters))
+
+
+def _passed(line: _Line) -> int:
+    return line.passed
 
 
 _ENDS = (Kind.RECOVERED, Kind.CONFIG_RECOVERED, Kind.CLOSED)

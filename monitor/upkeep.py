@@ -32,6 +32,8 @@ log = structlog.get_logger()
 TICK_S = 1.0
 HEARTBEAT_S = 5.0
 CHECKPOINT_S = 60.0
+NEWS_S = 5.0
+"""How soon a checkpoint follows what was decided."""
 PRUNE_S = 3600.0
 
 
@@ -115,14 +117,15 @@ class Upkeep:
                 log.info(event, endpoint=endpoint)
 
     def missed_maintenance(self, since: Instant) -> None:
-        """What came and went while nobody ran: its slots are not due either."""
+        """What began while nobody ran: up to now its slots are not due either."""
         now = self._now()
         for one in (*self._configured, *self._announced):
             for start, end in one.spans(since, now):
-                for endpoint in self._rules:
-                    if end <= now and one.matches(endpoint):
-                        span = QuietSpan(endpoint=endpoint, quiet=Quiet.MAINTENANCE, starts=start, ends=end)
-                        self._writer.put(Step(quiet=(span,)))
+                for endpoint in filter(one.matches, self._rules):
+                    span = QuietSpan(
+                        endpoint=endpoint, quiet=Quiet.MAINTENANCE, starts=start, ends=min(end, now)
+                    )
+                    self._writer.put(Step(quiet=(span,)))
 
     # Operators
 
@@ -135,7 +138,7 @@ class Upkeep:
             for endpoint in meant:
                 self._writer.record(endpoint, Hush(Quiet.PAUSED, on=on))
             self._writer.put(Step(done=Done(command.id, self._now())))
-            log.info(f"operator.{command.kind}", endpoints=meant)
+            log.info("operator.obeyed", command=command.kind, endpoints=meant)
 
 
 # What the page reads when the database is away

@@ -11,6 +11,8 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -18,10 +20,11 @@ import structlog
 
 from monitor.core.belief import Belief, Event, Rules, advance
 from monitor.core.instant import Instant
-from monitor.core.step import Checkpoint, Done, Known, Owed, Result, Step, to_json
 from monitor.core.slots import Gap, Segment
+from monitor.core.step import Checkpoint, Done, Known, Owed, Result, Step, to_json
 from monitor.store.engine import DatabaseAway, DatabaseRefused
 from monitor.store.journal import Journal
+from monitor.store.lock import Deposed
 from monitor.store.spool import Spool, save_checkpoint
 
 log = structlog.get_logger()
@@ -54,8 +57,25 @@ class Health:
 
 @dataclass(slots=True)
 class _Inbox:
+    """Decided, and not durable yet."""
+
     steps: deque[Step] = field(default_factory=deque)
-    urgent: bool = False
+    urgent: int = 0
+    """How many of them somebody waits for."""
+
+    def put(self, step: Step) -> None:
+        self.steps.append(step)
+        self.urgent += step.urgent
+
+    def first(self, most: int) -> list[Step]:
+        """The oldest ones. They stay until they are dropped."""
+        return list(islice(self.steps, most))
+
+    def drop(self, batch: Sequence[Step]) -> None:
+        """`batch` was `first`."""
+        for step in batch:
+            self.steps.popleft()
+            self.urgent -= step.urgent
 
 
 class Writer:
@@ -88,9 +108,10 @@ class Writer:
         self._deliver = deliver
         self._state_dir = state_dir
         self._inbox = _Inbox()
+        self._waiting: dict[int, asyncio.Future[None]] = {}
+        """By identity of the step."""
+        self._news = False
         self._wake = asyncio.Event()
-        self._idle = asyncio.Event()
-        self._idle.set()
         self._closing = False
         self._spooling = spool.is_open
         self._spool_lock = asyncio.Lock()
@@ -140,12 +161,16 @@ class Writer:
 
     def put(self, step: Step) -> None:
         """Queue a decided step."""
-        self._inbox.steps.append(step)
-        self._inbox.urgent = self._inbox.urgent or step.urgent
+        self._inbox.put(step)
         self.health.waiting = len(self._inbox.steps)
-        self._idle.clear()
         if self._inbox.urgent or len(self._inbox.steps) in (1, MOST_AT_ONCE):
             self._wake.set()
+
+    async def keep(self, step: Step) -> None:
+        """Queue a decided step, and wait until it is durable."""
+        durable = self._waiting[id(step)] = asyncio.get_running_loop().create_future()
+        self.put(step)
+        await durable
 
     # Writing
 
@@ -155,19 +180,17 @@ class Writer:
         try:
             while True:
                 await self._gather()
-                while self._inbox.steps:
-                    count = min(MOST_AT_ONCE, len(self._inbox.steps))
-                    batch = [self._inbox.steps[i] for i in range(count)]
-                    await self._make_durable(batch)
-                    for _ in batch:
-                        self._inbox.steps.popleft()
-                    self._after(batch)
-                    if self._spooling and (drain is None or drain.done()):
-                        drain = asyncio.create_task(self._drain())
-                self._inbox.urgent = False
-                self.health.waiting = 0
+                batch = self._inbox.first(MOST_AT_ONCE)
+                await self._make_durable(batch)
+                self._inbox.drop(batch)
+                self._after(batch)
+                if self._spooling and (drain is None or drain.done()):
+                    drain = asyncio.create_task(self._drain())
+                self.health.waiting = len(self._inbox.steps)
                 self.health.progress = self._monotonic()
-                self._idle.set()
+                if self._inbox.steps:
+                    # Those that came meanwhile gather again: a transaction costs as much as ten of them.
+                    continue
                 if self._closing:
                     return
         finally:
@@ -175,11 +198,10 @@ class Writer:
                 drain.cancel()
                 await asyncio.gather(drain, return_exceptions=True)
 
-    async def close(self) -> None:
-        """Write what is waiting; afterwards nothing is taken any more."""
+    def close(self) -> None:
+        """Take nothing more: `run` writes what is waiting and returns."""
         self._closing = True
         self._wake.set()
-        await self._idle.wait()
 
     def release(self) -> None:
         """Let go of threads and files; the spool stays for the next daemon if it is not empty."""
@@ -196,6 +218,9 @@ class Writer:
             await self._in(self._database, lambda: work(journal))
         except DatabaseAway as away:
             self.health.last_error = str(away)
+            return False
+        except Deposed as deposed:
+            self._fail(deposed)
             return False
         return True
 
@@ -217,6 +242,8 @@ class Writer:
             return
 
     async def _make_durable(self, batch: list[Step]) -> None:
+        if not batch:
+            return
         if not self._spooling and self._journal is not None:
             try:
                 await self._in(self._database, lambda: self._write(self._journal, batch))
@@ -235,8 +262,7 @@ class Writer:
             try:
                 async with self._spool_lock:
                     if not self._spool.is_open:
-                        known = self._known.checkpoint(self._now())
-                        await self._in(self._disk, lambda: self._spool.start(known))
+                        await self._in(self._disk, partial(self._spool.start, self.checkpoint()))
                     self._start_spooling()
                     await self._in(self._disk, lambda: self._spool.append(batch))
                 self.health.spooled_bytes = self._spool.bytes_left
@@ -253,28 +279,17 @@ class Writer:
             self.health.away_since = self._now()
 
     def _write(self, journal: Journal | None, batch: Sequence[Step]) -> None:
-        """In the database's thread. Rows that it refuses must not hold up the others."""
+        """In the database's thread."""
         assert journal is not None
-        try:
-            journal.write(batch)
-        except DatabaseRefused:
-            for step in batch:
-                self._write_alone(journal, step)
-
-    def _write_alone(self, journal: Journal, step: Step) -> None:
-        try:
-            journal.write([step])
-        except DatabaseRefused as refusal:
-            self.health.refused += 1
-            log.error("step.refused", reason=str(refusal))
-            with (self._state_dir / "refused.jsonl").open("a") as file:
-                file.write(json.dumps(to_json(step)) + "\n")
+        self.health.refused += write_all(journal, batch, self._state_dir)
 
     def _after(self, batch: Sequence[Step]) -> None:
         """They are durable: now the world may know."""
         alerts: list[Owed] = []
         for step in batch:
             self._known.apply(step)
+            self._news = self._news or bool(step.transitions or step.updates or step.alerts or step.sent)
+            self._tell_who_waits(step)
             alerts += (Owed(alert=alert) for alert in step.alerts)
             if step.result is not None:
                 self.health.stored += 1
@@ -291,6 +306,11 @@ class Writer:
         if alerts:
             self._deliver(alerts)
 
+    def _tell_who_waits(self, step: Step) -> None:
+        durable = self._waiting.pop(id(step), None)
+        if durable is not None and not durable.done():
+            durable.set_result(None)
+
     # The way back
 
     async def _drain(self) -> None:
@@ -303,13 +323,11 @@ class Writer:
                 wait = FIRST_RETRY_S
             except DatabaseAway as away:
                 self.health.last_error = str(away)
+                self._journal = None
                 await asyncio.sleep(wait)
                 wait = min(LONGEST_RETRY_S, wait * 2)
-            except asyncio.CancelledError:
-                raise
-            except Exception as bug:  # the daemon must end rather than go on half blind
-                if not self.fatal.done():
-                    self.fatal.set_result(bug)
+            except Exception as bug:  # noqa: BLE001 - the daemon must end rather than go on half blind
+                self._fail(bug)
                 return
 
     async def _drain_some(self) -> bool:
@@ -332,10 +350,19 @@ class Writer:
         self.health.spooled_bytes = 0
         return True
 
+    def _fail(self, why: Exception) -> None:
+        if not self.fatal.done():
+            self.fatal.set_result(why)
+
     async def _in(self, threads: ThreadPoolExecutor, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(threads, work)
 
     # Looking in from outside
+
+    @property
+    def is_away(self) -> bool:
+        """The database cannot be used now."""
+        return self._spooling or self._journal is None
 
     def checkpoint(self) -> Checkpoint:
         """All that is known and durable."""
@@ -343,9 +370,34 @@ class Writer:
 
     async def save_checkpoint(self) -> None:
         """For a start without database and without spool."""
+        self._news = False
         known = self.checkpoint()
         path = self._state_dir / "checkpoint.json"
         await self._in(self._disk, lambda: save_checkpoint(path, known))
+
+    async def save_news(self) -> None:
+        """The same, if more than mere results came since: whoever started without it would tell
+        of an outage again that is told already.
+        """
+        if self._news:
+            await self.save_checkpoint()
+
+
+def write_all(journal: Journal, batch: Sequence[Step], state_dir: Path) -> int:
+    """Write what the database takes. Rows that it refuses go to `refused.jsonl` and hold up no others.
+
+    Returns how many were refused. Raises DatabaseAway or lock.Deposed.
+    """
+    try:
+        journal.write(batch)
+    except DatabaseRefused as refusal:
+        if len(batch) > 1:
+            return sum(write_all(journal, [step], state_dir) for step in batch)
+        log.error("step.refused", reason=str(refusal))
+        with (state_dir / "refused.jsonl").open("a") as file:
+            file.writelines(json.dumps(to_json(step)) + "\n" for step in batch)
+        return len(batch)
+    return 0
 
 
 def tell_stored(result: Result) -> None:

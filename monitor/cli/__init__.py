@@ -116,8 +116,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         result = uptoken.main(given, prog_name="uptoken", standalone_mode=False)
         sys.stdout.flush()
-    except BrokenPipeError:
-        # Whoever read our output has seen enough. Python would complain at its exit.
+    except (BrokenPipeError, SystemExit):
+        # Whoever read our output has seen enough; click leaves like that when it notices first.
+        # Python would complain when it flushes at its exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception as error:  # noqa: BLE001 - this is where every command ends

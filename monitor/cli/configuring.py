@@ -36,6 +36,9 @@ def init(folder: Path | None, *, systemd: bool) -> None:
         raise Failure([f"{path} is there already, and nothing is overwritten" for path in there], FAILED)
     for path, text in texts.items():
         _write(path, text)
+        if systemd:
+            # The service's own user has to read it, whatever our umask says; it holds no secret.
+            path.chmod(0o644)
         click.echo(f"wrote {path}")
     click.echo("\n".join(_next_steps(list(texts))))
 

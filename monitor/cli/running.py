@@ -43,7 +43,7 @@ def _watch(config: "Config") -> int:
     from monitor.store.engine import DatabaseRefused
     from monitor.store.lock import Deposed
     from monitor.store.migrate import NewerSchema
-    from monitor.web.process import AddressInUse
+    from monitor.web.process import CannotListen
 
     secrets = loading.secrets(config)
     logs.configure(secrets=secrets.values)
@@ -51,7 +51,7 @@ def _watch(config: "Config") -> int:
     try:
         daemon = app.Daemon(config, secrets, loading.state_folder(config))
         asyncio.run(daemon.run())
-    except (app.Unready, AddressInUse, NewerSchema, Deposed, DatabaseRefused) as refused:
+    except (app.Unready, CannotListen, NewerSchema, Deposed, DatabaseRefused) as refused:
         raise Failure(str(refused)) from None
     except PermissionError as refused:
         raise Failure(f"cannot write {refused.filename or 'here'}: {refused.strerror}") from None
@@ -77,20 +77,29 @@ def _require_channels(config: "Config", secrets: "Secrets") -> None:
 
 
 @click.command()
-@click.option("--fd", "fds", type=int, multiple=True, hidden=True, help="A bound socket of the parent.")
 @click.pass_obj
-def serve(given: str | None, fds: tuple[int, ...]) -> int:
-    """Serve only the page and the feeds; holds no secret. Ends at SIGTERM.
+def serve(given: str | None) -> int:
+    """Serve only the page and the feeds; holds no key. Ends at SIGTERM or Ctrl-C.
 
     For a unit of its own, with `managed = false` under [server]: `uptoken run` does this by itself.
     """
+    from monitor import logs
     from monitor.cli import loading
-    from monitor.web.process import AddressInUse, serve_main
+    from monitor.store.fault import NoDatabase
+    from monitor.store.migrate import NewerSchema
+    from monitor.web.process import CannotListen
+    from monitor.web.process import serve as serve_pages
 
+    config = loading.config(given)
+    text = config.database.url
+    logs.configure(secrets=loading.secrets(config, [text]).values)
+    if config.server.listen is None and config.server.public_listen is None:
+        raise Failure(f"{config.path}: [server] names no address to listen on", USAGE)
     try:
-        return serve_main(loading.config_path(given), list(fds))
-    except AddressInUse as refused:
+        serve_pages(config, loading.state_folder(config), loading.database_url(config))
+    except (CannotListen, NoDatabase, NewerSchema) as refused:
         raise Failure(str(refused)) from None
+    return 0
 
 
 # Demo

@@ -102,9 +102,9 @@ class Step:
 
     @property
     def urgent(self) -> bool:
-        """Somebody waits for it: it is bad news, changes a state or owes an alert."""
+        """Somebody waits for it: it is bad news, changes a state, owes an alert or marks one."""
         bad = self.result is not None and self.result.outcome.blame is Blame.PROVIDER
-        return bool(bad or self.transitions or self.alerts or self.updates or self.done)
+        return bool(bad or self.transitions or self.alerts or self.updates or self.sent or self.done)
 
 
 # JSON

@@ -5,10 +5,10 @@ a transaction was committed, and the spool replays.
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection, and_, bindparam, func, select, update
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
@@ -16,7 +16,8 @@ from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.schema import Table
 
 from monitor.core.alert import Alert, Kind
-from monitor.core.belief import RING_KEPT, RING_MOST, Belief, Sample
+from monitor.core.belief import RING_KEPT, RING_MOST, Belief
+from monitor.core.degraded import Sample
 from monitor.core.figures import TokenSource
 from monitor.core.instant import Instant, Span
 from monitor.core.outcome import Blame
@@ -31,12 +32,13 @@ from monitor.core.step import (
     belief_json,
 )
 from monitor.store import lock, schema
-from monitor.store.engine import Database
+from monitor.store.engine import WRITE_S, Database, DatabaseAway
 from monitor.store.prune import prune
 
 PICO = Decimal(10) ** 12
 _MOST_INT = 2**31 - 1
 
+T = TypeVar("T")
 Row = dict[str, Any]
 
 
@@ -72,9 +74,11 @@ class Stopped:
 class Journal:
     """The writing side. Every method runs in the one thread of the writer."""
 
-    def __init__(self, database: Database, epoch: int) -> None:
+    def __init__(self, database: Database, epoch: int, owned: Callable[[], bool] = lambda: True) -> None:
+        """`owned` asks, without asking the database, whether the lock of `epoch` is still held."""
         self._database = database
         self._epoch = epoch
+        self._owned = owned
         self._ids: dict[str, int] = {}
         insert = sqlite_insert if database.is_sqlite else postgresql_insert
         self._statements = _statements(insert)
@@ -82,14 +86,18 @@ class Journal:
 
     def write(self, steps: Sequence[Step]) -> None:
         """All of it in one transaction. Raises DatabaseAway, DatabaseRefused or lock.Deposed."""
-        self._database.write(lambda connection: self._write(connection, steps))
+        try:
+            self._transact(lambda connection: self._write(connection, steps))
+        except BaseException:
+            # A number that was given in a transaction that failed is nobody's.
+            self._ids.clear()
+            raise
 
     def register(self, endpoints: Iterable[str], now: Instant) -> None:
         """Make sure that each endpoint has its number, and mark those that are gone."""
         wanted = list(endpoints)
 
         def work(connection: Connection) -> None:
-            lock.check(connection, self._epoch)
             self._learn(connection, wanted, now)
             connection.execute(
                 update(schema.endpoint)
@@ -98,7 +106,11 @@ class Journal:
                 .values(removed_at=now)
             )
 
-        self._database.write(work, limit_s=30.0)
+        self._transact(work, limit_s=30.0)
+
+    def begin(self, now: Instant, version: str) -> None:
+        """A daemon starts: from now on it has not stopped."""
+        self._daemon({"started_at": now, "stopped_at": None, "version": version})
 
     def beat(self, now: Instant, status: Mapping[str, Any]) -> None:
         """The heartbeat that the page looks at."""
@@ -111,12 +123,24 @@ class Journal:
 
     def _daemon(self, values: Row) -> None:
         def work(connection: Connection) -> None:
-            lock.check(connection, self._epoch)
             connection.execute(update(schema.daemon).where(schema.daemon.c.id == 1).values(**values))
 
-        self._database.write(work)
+        self._transact(work)
 
     # Writing
+
+    def _transact(self, work: Callable[[Connection], T], limit_s: float = WRITE_S) -> T:
+        """In one transaction of the owner. Raises lock.Deposed, or DatabaseAway if the lock went with
+        its connection, so that it has to be taken anew before anything is written.
+        """
+
+        def as_owner(connection: Connection) -> T:
+            lock.check(connection, self._epoch)
+            return work(connection)
+
+        if not self._owned():
+            raise DatabaseAway(f"{self._database.label} ended the connection that held the lock")
+        return self._database.write(as_owner, limit_s)
 
     def _learn(self, connection: Connection, names: Sequence[str], now: Instant) -> None:
         if names:
@@ -124,16 +148,21 @@ class Journal:
                 index_elements=["name"], set_={"removed_at": None}
             )
             connection.execute(statement, [{"name": name, "first_seen": now} for name in names])
+        self._read_ids(connection)
+
+    def _read_ids(self, connection: Connection) -> None:
         rows = connection.execute(select(schema.endpoint.c.name, schema.endpoint.c.id))
-        self._ids = {name: number for name, number in rows}
+        self._ids = {row.name: row.id for row in rows}
 
     def _number(self, connection: Connection, endpoint: str, now: Instant) -> int:
+        if endpoint not in self._ids:
+            # One that is no longer configured has its number too, and stays removed.
+            self._read_ids(connection)
         if endpoint not in self._ids:
             self._learn(connection, [endpoint], now)
         return self._ids[endpoint]
 
     def _write(self, connection: Connection, steps: Sequence[Step]) -> None:
-        lock.check(connection, self._epoch)
         rows: dict[str, list[Row]] = {name: [] for name in self._statements}
         beliefs: dict[str, Belief] = {}
         for step in steps:
@@ -272,11 +301,7 @@ class Journal:
     def prune(self, before: Instant) -> int:
         """Delete some of the results that are older than that; how many."""
 
-        def work(connection: Connection) -> int:
-            lock.check(connection, self._epoch)
-            return prune(connection, before)
-
-        return self._database.write(work, limit_s=10.0)
+        return self._transact(lambda connection: prune(connection, before), limit_s=5.0)
 
     def spent(self, endpoint: str, since: Instant) -> Decimal:
         """USD that an endpoint's probes cost since then."""

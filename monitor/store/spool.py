@@ -49,17 +49,17 @@ class Spool:
         return self._end - self._read
 
     def start(self, known: Checkpoint) -> None:
-        """Begin a new spool; its first record is all that is known and durable so far."""
-        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND
-        self._file = os.open(self.path, flags, 0o600)
-        os.ftruncate(self._file, 0)
-        self._end = self._read = 0
-        self._append([_record({"checkpoint": checkpoint_json(known)})])
+        """Begin a new spool; its first record is all that is known and durable so far.
+
+        There is a spool only once it is whole. Raises OSError if the disk refuses.
+        """
+        write_atomically(self.path, [_record({"checkpoint": checkpoint_json(known)})], 0o600)
+        self.resume()
         self._read = self._end
-        _sync_folder(self.path.parent)
 
     def resume(self) -> None:
         """Take up a spool that an earlier process left; a torn end is cut off."""
+        self.close()
         self._file = os.open(self.path, os.O_RDWR | os.O_APPEND)
         self._end, self._read = _sound_length(self._file), 0
         os.ftruncate(self._file, self._end)
@@ -88,7 +88,7 @@ class Spool:
         assert self._file is not None
         steps: list[Step] = []
         position = self._read
-        for line, position in _lines(self._file, self._read, self._end):
+        for line, position in _lines(self._file, self._read, self._end):  # noqa: B007 - it is returned
             raw = _text(line)
             if "checkpoint" not in raw:
                 steps.append(step_from_json(raw))
@@ -100,13 +100,14 @@ class Spool:
         """Everything before `position` is in the database."""
         self._read = position
 
-    def known(self) -> tuple[Checkpoint, list[Step]]:
+    def known(self) -> tuple[Checkpoint, Iterator[Step]]:
         """The first record and all that came after it; for a start without the database."""
         assert self._file is not None
-        lines = [_text(line) for line, _ in _lines(self._file, 0, self._end)]
-        if not lines or "checkpoint" not in lines[0]:
+        records = (_text(line) for line, _ in _lines(self._file, 0, self._end))
+        first = next(records, {})
+        if "checkpoint" not in first:
             raise SpoolDamaged(f"{self.path} does not begin with a checkpoint")
-        return checkpoint_from_json(lines[0]["checkpoint"]), [step_from_json(r) for r in lines[1:]]
+        return checkpoint_from_json(first["checkpoint"]), map(step_from_json, records)
 
     def remove(self) -> None:
         """The spool is empty; normal life goes on."""
@@ -179,16 +180,16 @@ def _sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def write_atomically(path: Path, parts: Iterable[bytes]) -> None:
+def write_atomically(path: Path, parts: Iterable[bytes], mode: int = 0o644) -> None:
     """Replace a file so that a reader, or a crash, sees the old one or the new one whole."""
     draft = path.with_name(f".{path.name}.new")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.writelines(parts)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(draft, path)
+        draft.replace(path)
     except BaseException:
         draft.unlink(missing_ok=True)
         raise
@@ -196,8 +197,7 @@ def write_atomically(path: Path, parts: Iterable[bytes]) -> None:
 
 
 def save_checkpoint(path: Path, known: Checkpoint) -> None:
-    write_atomically(path, [_record({"checkpoint": checkpoint_json(known)})])
-    os.chmod(path, 0o600)
+    write_atomically(path, [_record({"checkpoint": checkpoint_json(known)})], 0o600)
 
 
 def load_checkpoint(path: Path) -> Checkpoint | None:

@@ -1,0 +1,252 @@
+"""Everything that a feed or a page may say, as one value.
+
+It is built from the config's facts, stored rows and a given moment. Here is decided what a
+reader sees: silence becomes `unknown`, maintenance and pause lie over the state, and a
+public snapshot lacks what only operators may know.
+"""
+
+import enum
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, tzinfo
+from typing import Any
+
+from monitor.core.belief import LAPSE, Belief, Quiet, State
+from monitor.core.budget import Price
+from monitor.core.instant import SECOND, Instant, Span
+from monitor.core.outcome import Blame, Outcome
+from monitor.core.step import Result
+from monitor.core.uptime import Bar, Record, Turn, Window, WindowFigures, window
+
+STALE_AFTER = Span(30 * SECOND)
+"""A heartbeat that is older than this no longer vouches for anything."""
+
+
+class Shown(enum.StrEnum):
+    """A state as a reader sees it."""
+
+    UP = "up"
+    DEGRADED = "degraded"
+    DOWN = "down"
+    UNKNOWN = "unknown"
+    MAINTENANCE = "maintenance"
+    PAUSED = "paused"
+
+
+# What the config says
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Site:
+    name: str = "Status"
+    url: str | None = None
+    """Absolute, without a slash at its end; None: nobody said."""
+    timezone: tzinfo = UTC
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listing:
+    """What the config says of an endpoint, as far as a reader may know it."""
+
+    id: str
+    provider: str
+    provider_name: str
+    name: str
+    """What people call it."""
+    model: str | None
+    model_id: str | None
+    protocol: str
+    interval: Span
+    public: bool = True
+    labels: Mapping[str, str] = field(default_factory=dict)
+    context: int | None = None
+    """Tokens."""
+    max_output: int | None = None
+    """Tokens."""
+    data_policy: Mapping[str, bool | str | None] | None = None
+    status_page: str | None = None
+    price: Price | None = None
+
+
+# What is stored
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A line in the story of an incident."""
+
+    at: Instant
+    status: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Story:
+    """An incident as it is told."""
+
+    id: str
+    title: str
+    impact: str
+    """`degraded` or `down`: the worst it came to."""
+    started_at: Instant
+    ended_at: Instant | None
+    endpoints: tuple[str, ...]
+    updates: tuple[Told, ...]
+    """Oldest first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heartbeat:
+    """The newest sign of life of the daemon, and what it said of itself."""
+
+    beat_at: Instant
+    started_at: Instant | None = None
+    stopped_at: Instant | None = None
+    """It ended in good order then; None while it runs, and after a crash."""
+    version: str | None = None
+    status: Mapping[str, Any] = field(default_factory=dict)
+
+    def stale(self, now: Instant) -> bool:
+        return now - self.beat_at > STALE_AFTER
+
+
+# What a reader sees
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """The state shown, since when (None: nobody knows), and why."""
+
+    state: Shown
+    since: Instant | None
+    reason: str
+
+
+_OVER = {Quiet.PAUSED: "paused by an operator", Quiet.MAINTENANCE: "planned maintenance"}
+
+
+def standing(belief: Belief | None, interval: Span, now: Instant) -> Standing:
+    """How an endpoint stands now, by what is believed of it and how long ago it was heard of."""
+    if belief is None:
+        return Standing(Shown.UNKNOWN, None, Belief(endpoint="").reason)
+    for quiet, reason in _OVER.items():
+        if quiet in belief.quiet:
+            return Standing(Shown(str(quiet)), belief.quiet[quiet] or None, reason)
+    silent = silent_since(belief, interval, now)
+    if silent is not None:
+        return Standing(Shown.UNKNOWN, silent, _why_silent(belief))
+    return Standing(Shown(str(belief.state)), belief.since or None, belief.reason)
+
+
+def silent_since(belief: Belief, interval: Span, now: Instant) -> Instant | None:
+    """Since when nothing was heard of an endpoint whose stored state claims more; None: it was."""
+    silent = Instant(belief.classified + LAPSE * interval)
+    return silent if belief.state is not State.UNKNOWN and now > silent else None
+
+
+def _why_silent(belief: Belief) -> str:
+    outcome = belief.last_outcome
+    if outcome is not None and outcome.blame in (Blame.CONFIG, Blame.MONITOR):
+        return f"{outcome}: {belief.last_detail}"
+    return f"nothing heard for {LAPSE} intervals"
+
+
+def heard(record: Record, belief: Belief | None, interval: Span, now: Instant) -> Record:
+    """The record, with the silence that the daemon has not noted (it may be dead) as its last turn."""
+    silent = None if belief is None else silent_since(belief, interval, now)
+    if silent is None:
+        return record
+    return replace(record, turns=(*record.turns, Turn(silent, State.UNKNOWN)))
+
+
+def nothing_known(which: Window, now: Instant, raw_kept: Span) -> WindowFigures:
+    """The figures of a window without any stored row."""
+    return window(which, Record(), now, raw_kept)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndpointSnapshot:
+    listing: Listing
+    standing: Standing
+    windows: Mapping[Window, WindowFigures]
+    """All of `PUBLISHED`, each as of its own moment."""
+    unread: frozenset[Window] = frozenset()
+    """Those whose results nobody has read yet: every figure of theirs is unknown."""
+    bars: Sequence[Bar] = ()
+    """Days of the site's time zone, today last; empty while they are not known."""
+    last_probe: Result | None = None
+
+    @property
+    def id(self) -> str:
+        return self.listing.id
+
+    @property
+    def state(self) -> Shown:
+        return self.standing.state
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    site: Site
+    now: Instant
+    generated_at: Instant | None
+    """The time of the newest stored fact; None: there is none."""
+    stale: bool
+    """Nobody vouches for what stands here."""
+    database_away: bool = False
+    """States are from the daemon's own file; the rest is as of earlier, or missing."""
+    heartbeat: Heartbeat | None = None
+    endpoints: tuple[EndpointSnapshot, ...] = ()
+    """In the config's order."""
+    incidents: tuple[Story, ...] = ()
+    """Newest first: all that are open, and the last of those that are over."""
+
+    def endpoint(self, id_: str) -> EndpointSnapshot | None:
+        return next((one for one in self.endpoints if one.id == id_), None)
+
+    @property
+    def open_incidents(self) -> tuple[Story, ...]:
+        return tuple(story for story in self.incidents if story.ended_at is None)
+
+    def public(self) -> "Snapshot":
+        """What everybody may know: no detail, no request id, no cost, no endpoint that is not public."""
+        shown = tuple(_public_endpoint(one) for one in self.endpoints if one.listing.public)
+        ids = {one.id for one in shown}
+        stories = (public_story(story, ids) for story in self.incidents)
+        return replace(
+            self,
+            heartbeat=None if self.heartbeat is None else replace(self.heartbeat, status={}),
+            endpoints=shown,
+            incidents=tuple(story for story in stories if story is not None),
+        )
+
+
+def _public_endpoint(one: EndpointSnapshot) -> EndpointSnapshot:
+    return replace(
+        one,
+        standing=replace(one.standing, reason=without_detail(one.standing.reason)),
+        last_probe=None if one.last_probe is None else public_probe(one.last_probe),
+    )
+
+
+def public_probe(probe: Result) -> Result:
+    """A probe without what only operators may know."""
+    return replace(probe, detail=None, request_id=None, cost_usd=None)
+
+
+def public_story(story: Story, public_ids: set[str]) -> Story | None:
+    """An incident as everybody may read it; None if it is of no public endpoint."""
+    endpoints = tuple(id_ for id_ in story.endpoints if id_ in public_ids)
+    if not endpoints:
+        return None
+    updates = tuple(replace(told, text=without_detail(told.text)) for told in story.updates)
+    return replace(story, endpoints=endpoints, updates=updates)
+
+
+_DETAIL = re.compile(rf"\b({'|'.join(sorted(Outcome, key=len, reverse=True))}): .*", re.DOTALL)
+
+
+def without_detail(text: str) -> str:
+    """A reason up to the name of its outcome: what a server answered stands behind that."""
+    return _DETAIL.sub(r"\1", text)

@@ -1,0 +1,225 @@
+"""Where the lines and boxes of a picture lie. Numbers only: colours are the stylesheet's.
+
+Pictures are stretched to the width there is, so widths are in units of their own.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+from monitor.core.instant import Instant
+from monitor.core.timeline import Phases
+from monitor.core.uptime import Bar, Bucket
+from monitor.web.words import count, day, lasting, milliseconds, percent
+
+# 90 bars
+
+DAY_WIDTH, BAR_WIDTH, BAR_HEIGHT = 8, 6, 34
+_LEAST = 5.0
+"""Trouble is never drawn smaller, however short it was."""
+_STUB = 6.0
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    kind: str
+    x: float
+    y: float
+    width: float
+    height: float
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One day: its boxes from the top down, and what it says of itself."""
+
+    x: float
+    title: str
+    boxes: tuple[Box, ...]
+
+
+def columns(bars: Sequence[Bar], now: Instant) -> list[Column]:
+    """A column for each day: trouble hangs from the top, in proportion to its time."""
+    return [_column(place * DAY_WIDTH, bar, now) for place, bar in enumerate(bars)]
+
+
+def _column(x: float, bar: Bar, now: Instant) -> Column:
+    time = bar.time
+    if not time.total:
+        stub = Box("none", x, BAR_HEIGHT - _STUB, BAR_WIDTH, _STUB)
+        return Column(x, f"{day(bar.day)}: no data", (stub,))
+    elapsed = max(1, min(bar.end, now) - bar.start)
+    heights = {
+        "down": _least(BAR_HEIGHT * time.down / elapsed),
+        "degraded": _least(BAR_HEIGHT * time.degraded / elapsed),
+        "quiet": BAR_HEIGHT * time.quiet / elapsed,
+        "none": BAR_HEIGHT * (time.unknown + elapsed - time.total) / elapsed,
+    }
+    trouble = heights["down"] + heights["degraded"]
+    calm = max(0.0, BAR_HEIGHT - trouble)
+    watched = heights["quiet"] + heights["none"]
+    if watched > calm:
+        heights |= {kind: heights[kind] * calm / watched for kind in ("quiet", "none")}
+    heights["up"] = max(0.0, BAR_HEIGHT - sum(heights.values()))
+    return Column(x, _said(bar), tuple(_stacked(x, heights)))
+
+
+def _least(height: float) -> float:
+    return max(height, _LEAST) if height > 0 else 0.0
+
+
+def _stacked(x: float, heights: dict[str, float]) -> Iterable[Box]:
+    y = 0.0
+    for kind in ("down", "degraded", "none", "quiet", "up"):
+        height = heights[kind]
+        if height >= 0.1:
+            yield Box(kind, x, round(y, 1), BAR_WIDTH, round(height, 1))
+            y += height
+
+
+def _said(bar: Bar) -> str:
+    known = bar.counts.working + bar.counts.provider
+    parts = [f"{percent(bar.uptime)} of {count(known)} looks worked" if known else "no looks that count"]
+    for name, length in (
+        ("down", bar.time.down),
+        ("degraded", bar.time.degraded),
+        ("unknown", bar.time.unknown),
+        ("maintenance or pause", bar.time.quiet),
+    ):
+        if length:
+            parts.append(f"{name} {lasting(length)}")
+    return f"{day(bar.day)}: {', '.join(parts)}"
+
+
+def spoken(bars: Sequence[Bar]) -> str:
+    """The same for whoever cannot see it."""
+    down = sum(bool(bar.time.down) for bar in bars)
+    degraded = sum(bool(bar.time.degraded) and not bar.time.down for bar in bars)
+    watched = sum(bool(bar.time.total) for bar in bars)
+    return f"Of the last {len(bars)} days {watched} with data, {down} with downtime, {degraded} degraded"
+
+
+# The waterfall of a probe
+
+WATERFALL_WIDTH = 1000.0
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A phase of a probe: where it is drawn, and what it was."""
+
+    kind: str
+    x: float
+    width: float
+    title: str
+
+
+PHASES = ("dns", "connect", "tls", "wait", "think", "stream", "rest")
+"""The kinds of parts, in order."""
+PHASE_WORDS = {
+    "dns": "name",
+    "connect": "connect",
+    "tls": "TLS",
+    "wait": "waiting for the answer",
+    "think": "reasoning",
+    "stream": "streaming",
+    "rest": "the end",
+}
+
+
+def waterfall(phases: Phases | None, whole_ms: float) -> list[Part]:
+    """The phases of a probe as parts of a row that is `whole_ms` wide."""
+    if phases is None or whole_ms <= 0:
+        return []
+    parts, scale = [], WATERFALL_WIDTH / whole_ms
+    for kind, start, end in _stretches(phases):
+        if end > start:
+            width = max(2.0, (end - start) * scale)
+            title = f"{PHASE_WORDS[kind]}: {milliseconds(end - start)}"
+            parts.append(Part(kind, round(start * scale, 1), round(width, 1), title))
+    return parts
+
+
+def _stretches(phases: Phases) -> Iterable[tuple[str, float, float]]:
+    at = 0.0
+    for kind, length in (("dns", phases.dns_ms), ("connect", phases.connect_ms), ("tls", phases.tls_ms)):
+        if length:
+            yield kind, at, at + length
+            at += length
+    sent, end = phases.request_sent, phases.end
+    if sent is None:
+        if end is not None:
+            yield "wait", at, end
+        return
+    first = phases.first_token if phases.first_token is not None else phases.first_byte
+    answer = phases.first_answer if phases.first_reasoning is not None else None
+    marks = [("wait", first), ("think", answer), ("stream", phases.last_token), ("rest", end)]
+    at = sent
+    for kind, mark in marks:
+        if mark is not None and mark > at:
+            yield kind, at, mark
+            at = mark
+
+
+def longest(all_phases: Iterable[Phases | None]) -> float:
+    """Milliseconds of the longest of these probes; 0 without any."""
+    return max((phases.end or 0.0 for phases in all_phases if phases is not None), default=0.0)
+
+
+# A line over time
+
+CHART_WIDTH, CHART_HEIGHT = 960.0, 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """The middle of each step as a line, most of what there was as a band around it."""
+
+    line: str
+    band: str
+    dots: tuple[tuple[float, float], ...]
+    """Steps that stand alone, which a line does not show."""
+    top: float
+    """The value at the upper edge; the lower one is 0."""
+    steps: int
+
+
+def chart(buckets: Sequence[Bucket], low: str, high: str) -> Chart | None:
+    """The medians, and the band from the percentile `low` to `high`; None without a value."""
+    values = [(bucket.distribution.p50, bucket.distribution) for bucket in buckets]
+    highest = max((getattr(found, high) for middle, found in values if middle is not None), default=None)
+    if highest is None:
+        return None
+    top = _round_up(highest)
+    lines, bands, dots = [], [], []
+    width = CHART_WIDTH / len(buckets)
+
+    def point(place: int, value: float) -> tuple[float, float]:
+        return round((place + 0.5) * width, 1), round(CHART_HEIGHT * (1 - value / top), 1)
+
+    runs = groupby(enumerate(values), key=lambda entry: entry[1][0] is not None)
+    for run in (list(entries) for known, entries in runs if known):
+        middles = [point(place, middle or 0.0) for place, (middle, _) in run]
+        above = [point(place, getattr(found, high)) for place, (_, found) in run]
+        below = [point(place, getattr(found, low)) for place, (_, found) in run]
+        if len(run) == 1:
+            dots.append(middles[0])
+        lines.append(f"M{_path(middles)}")
+        bands.append(f"M{_path(above)}L{_path(below[::-1])}Z")
+    return Chart("".join(lines), "".join(bands), tuple(dots), top, len(buckets))
+
+
+def _path(points: Iterable[tuple[float, float]]) -> str:
+    return "L".join(f"{x:g},{y:g}" for x, y in points)
+
+
+def _round_up(value: float) -> float:
+    """The next of 1, 2, 2.5, 5 times a power of ten."""
+    if value <= 0:
+        return 1.0
+    power = 1.0
+    while power * 10 <= value:
+        power *= 10
+    while power > value:
+        power /= 10
+    return next(factor * power for factor in (1, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10) if factor * power >= value)

@@ -1,0 +1,300 @@
+"""The newest snapshot, made once for all who ask at the same time.
+
+It is read in one transaction. While nothing new is stored the same one serves for a few
+seconds, so that its documents and their ETags stay the same. When the database does not
+answer, states come from the file that the daemon writes beside it.
+"""
+
+import asyncio
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from monitor.clock import Clock
+from monitor.core.belief import Belief, Quiet, State
+from monitor.core.instant import SECOND, Instant, Span
+from monitor.core.outcome import Outcome
+from monitor.core.snapshot import (
+    EndpointSnapshot,
+    Heartbeat,
+    Listing,
+    Site,
+    Snapshot,
+    Story,
+    standing,
+)
+from monitor.store import history
+from monitor.store.engine import READ_S, Database, DatabaseAway
+from monitor.store.history import Head, Moment
+from monitor.web.aside import aside
+from monitor.web.tiers import Tiers
+
+log = structlog.get_logger()
+
+FRESH_S = 1.0
+"""A snapshot serves at least as long, whatever happens."""
+SAME_FOR = Span(10 * SECOND)
+"""And as long as this if nothing new was stored; windows roll no smoother than that."""
+SAME_S = SAME_FOR / SECOND
+PATIENCE_S = 1.0
+"""A request waits no longer for a database where there is an older snapshot to show."""
+FIRST_S = 2.0
+"""The first request waits so long for windows that take their time."""
+RETRY_S = 2.0
+INCIDENTS = 1_000
+"""Incidents that are over, at most."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """What one transaction saw."""
+
+    now: Instant
+    heads: Mapping[str, Head]
+    heartbeat: Heartbeat | None
+    newest: Instant | None
+    incidents: Sequence[Story]
+
+    @property
+    def same_as(self) -> object:
+        """Equal for two moments between which nothing was stored but heartbeats."""
+        sequences = tuple(
+            (head.number, head.belief and head.belief.sequence, head.last and head.last.probe_id)
+            for head in self.heads.values()
+        )
+        return self.newest, sequences, len(self.incidents)
+
+
+class Snapshots:
+    """Makes snapshots for one event loop. `status` is the daemon's own file."""
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        site: Site,
+        listings: Sequence[Listing],
+        status: Path,
+        clock: Clock,
+        fresh_s: float = FRESH_S,
+    ) -> None:
+        self._database = database
+        self._site = site
+        self._listings = listings
+        self._status = status
+        self._clock = clock
+        self._fresh_s = fresh_s
+        self._tiers = Tiers(site, listings, clock)
+        self._held: Snapshot | None = None
+        self._held_of: object = None
+        self._held_until = 0.0
+        self._making: asyncio.Task[Snapshot] | None = None
+        self._reading: asyncio.Task[Found] | None = None
+        self._reading_since = 0.0
+        self._away_until = 0.0
+        self._was_away = False
+
+    async def newest(self) -> Snapshot:
+        """Never raises DatabaseAway: it says so itself."""
+        if self._held is not None and self._clock.monotonic() < self._held_until:
+            return self._held
+        if self._making is None or self._making.done():
+            self._making = asyncio.create_task(self._make())
+        # Who asked first may go away; the others still wait for it.
+        return await asyncio.shield(self._making)
+
+    async def _make(self) -> Snapshot:
+        began = self._clock.monotonic()
+        try:
+            snapshot = await self._from_database(began)
+        except DatabaseAway as away:
+            self._note_away(away)
+            snapshot = await aside(self._without_database)
+            self._away_until = self._clock.monotonic() + RETRY_S
+        ended = self._clock.monotonic()
+        self._held = snapshot
+        self._held_until = ended + max(self._fresh_s, min(ended - began, RETRY_S))
+        return snapshot
+
+    # The database answers
+
+    async def _from_database(self, began: float) -> Snapshot:
+        """Raises DatabaseAway, also where the answer would come too late."""
+        held = self._held
+        reading = self._begin_to_read(began)
+        patience = PATIENCE_S
+        if held is None:
+            patience = READ_S + 1
+        elif held.database_away:
+            patience = 0.01
+        await asyncio.wait((reading,), timeout=patience)
+        if not reading.done():
+            if held is not None and not held.database_away and self._clock.now() - held.now < SAME_FOR:
+                return held
+            raise DatabaseAway("it takes too long to answer")
+        self._reading = None
+        found = reading.result()
+        self._note_back()
+        if held is None:
+            await self._first_windows()
+        else:
+            self._tiers.measure_beside(self._database)
+        return self._renewed(found)
+
+    def _begin_to_read(self, began: float) -> asyncio.Task[Found]:
+        """One reads at a time; what was read long ago for somebody who left is of no use."""
+        reading = self._reading
+        if reading is not None and (not reading.done() or began - self._reading_since < SAME_S):
+            return reading
+        if began < self._away_until:
+            raise DatabaseAway("it did not answer a moment ago")
+        self._reading_since = began
+        self._reading = asyncio.create_task(aside(self._read))
+        return self._reading
+
+    def _read(self) -> Found:
+        now = self._clock.now()
+
+        def work(moment: Moment) -> Found:
+            heads = history.heads(moment)
+            self._tiers.measure(moment, heads, now)
+            return Found(
+                now=now,
+                heads=heads,
+                heartbeat=history.heartbeat(moment),
+                newest=history.newest_fact(moment, heads.values()),
+                incidents=history.incidents(moment, INCIDENTS),
+            )
+
+        return self._database.read(work)
+
+    async def _first_windows(self) -> None:
+        threads = self._tiers.measure_beside(self._database)
+        deadline = self._clock.monotonic() + FIRST_S
+        for thread in threads:
+            left = deadline - self._clock.monotonic()
+            if left > 0:
+                await aside(lambda thread=thread, left=left: thread.join(left))  # type: ignore[misc]
+
+    def _renewed(self, found: Found) -> Snapshot:
+        held, same_as = self._held, (found.same_as, self._tiers.rounds)
+        stale = found.heartbeat is None or found.heartbeat.stale(found.now)
+        if (
+            held is not None
+            and same_as == self._held_of
+            and held.stale == stale
+            and not held.database_away
+            and found.now - held.now < SAME_FOR
+        ):
+            return held
+        self._held_of = same_as
+        return Snapshot(
+            site=self._site,
+            now=found.now,
+            generated_at=found.newest,
+            stale=stale,
+            heartbeat=found.heartbeat,
+            endpoints=tuple(
+                self._endpoint(one, found.heads.get(one.id), found.now) for one in self._listings
+            ),
+            incidents=tuple(found.incidents),
+        )
+
+    def _endpoint(self, listing: Listing, head: Head | None, now: Instant) -> EndpointSnapshot:
+        measured = self._tiers.of(listing.id, now)
+        return EndpointSnapshot(
+            listing=listing,
+            standing=standing(None if head is None else head.belief, listing.interval, now),
+            windows=measured.windows,
+            unread=frozenset() if head is None else measured.unread,
+            bars=measured.bars,
+            last_probe=None if head is None else head.last,
+        )
+
+    # It does not
+
+    def _without_database(self) -> Snapshot:
+        """What the daemon's own file says, and what was known before."""
+        now, held = self._clock.now(), self._held
+        document = _document(self._status)
+        beliefs = _beliefs(document)
+        heard = [belief.classified for belief in beliefs.values() if belief.classified]
+        if held is not None and held.generated_at is not None:
+            heard.append(held.generated_at)
+        endpoints = []
+        for listing in self._listings:
+            before = None if held is None else held.endpoint(listing.id)
+            measured = self._tiers.of(listing.id, now)
+            endpoints.append(
+                EndpointSnapshot(
+                    listing=listing,
+                    standing=standing(beliefs.get(listing.id), listing.interval, now),
+                    windows=measured.windows,
+                    unread=measured.unread,
+                    bars=measured.bars,
+                    last_probe=None if before is None else before.last_probe,
+                )
+            )
+        return Snapshot(
+            site=self._site,
+            now=now,
+            generated_at=max(heard, default=None),
+            stale=True,
+            database_away=True,
+            heartbeat=_heartbeat(document) or (None if held is None else held.heartbeat),
+            endpoints=tuple(endpoints),
+            incidents=() if held is None else held.incidents,
+        )
+
+    def _note_away(self, away: DatabaseAway) -> None:
+        if not self._was_away:
+            log.warning("page.database_away", reason=str(away))
+        self._was_away = True
+
+    def _note_back(self) -> None:
+        if self._was_away:
+            log.info("page.database_back")
+        self._was_away = False
+
+
+def _document(path: Path) -> Mapping[str, Any]:
+    """The daemon's own file; empty where there is none that can be read."""
+    try:
+        found = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _heartbeat(document: Mapping[str, Any]) -> Heartbeat | None:
+    beat_at, daemon = document.get("at"), document.get("daemon")
+    if not isinstance(beat_at, int):
+        return None
+    status = daemon if isinstance(daemon, dict) else {}
+    return Heartbeat(beat_at=Instant(beat_at), version=status.get("version"), status=status)
+
+
+def _beliefs(document: Mapping[str, Any]) -> dict[str, Belief]:
+    found = document.get("endpoints")
+    if not isinstance(found, dict):
+        return {}
+    return {id_: _belief(id_, said) for id_, said in found.items()}
+
+
+def _belief(id_: str, said: Mapping[str, Any]) -> Belief:
+    shown, since = said["state"], Instant(said["since"])
+    outcome = said.get("outcome")
+    belief = Belief(
+        endpoint=id_,
+        since=since,
+        reason=said["reason"],
+        classified=Instant(said["classified"]),
+        last_outcome=None if outcome is None else Outcome(outcome),
+    )
+    if shown in set(Quiet):
+        return replace(belief, quiet={Quiet(shown): since})
+    return replace(belief, state=State(shown))
