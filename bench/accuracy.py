@@ -117,7 +117,12 @@ def _urls(at: Server, case: Case) -> list[str]:
         flags, end_ms = (PLAIN, 0) if case.plain else shapes[number % len(shapes)]
         flags |= NAGLE if case.nagle else 0
         url = at.url(
-            f"n{number}", first_ms=FIRST_MS, tokens=case.tokens, gap_ms=case.gap_ms, end_ms=end_ms, flags=flags
+            f"n{number}",
+            first_ms=FIRST_MS,
+            tokens=case.tokens,
+            gap_ms=case.gap_ms,
+            end_ms=end_ms,
+            flags=flags,
         )
         urls.append(at.secure(url) if case.tls else url)
     return urls
@@ -192,13 +197,16 @@ def row(name: str, kind: str, runs: list[Errors]) -> str:
 
     exact = median(100 - 100 * len(run.marked) / max(1, run.probes) for run in runs)
     widest = max((max(run.marked, default=0.0) for run in runs), default=0.0)
-    rest = {key: value for run in runs for key, value in run.not_ok.items()}
+    rest = " ".join(f"{key}: {value}" for run in runs for key, value in run.not_ok.items())
     user = sum(run.user_clock for run in runs)
+    rest += f" user clock: {user}" if user else ""
+    worst = max(max(run.net, default=0.0) for run in runs)
+    cpu = median(run.cpu_ms for run in runs)
     return (
         f"{name:>12} {kind:8} {sum(run.probes for run in runs):6} {mid('net', 50):>8} {mid('net', 99):>8} "
-        f"{max((max(run.net, default=0.0) for run in runs)):8.3f} {mid('total', 50):>8} {mid('total', 99):>8} "
-        f"{exact:8.2f} {widest:7.2f} {mid('speed', 50):>10} {mid('speed', 99):>7} {mid('speed_window', 99):>10} "
-        f"{median(run.cpu_ms for run in runs):7.2f} {os.getloadavg()[0]:.1f}  {rest or ''}{f' user clock {user}' if user else ''}"
+        f"{worst:8.3f} {mid('total', 50):>8} {mid('total', 99):>8} {exact:8.2f} {widest:7.2f} "
+        f"{mid('speed', 50):>10} {mid('speed', 99):>7} {mid('speed_window', 99):>10} "
+        f"{cpu:7.2f} {os.getloadavg()[0]:.1f}  {rest}"
     )
 
 

@@ -44,7 +44,9 @@ class Server:
     authority: Path
     log: Path
 
-    def url(self, name: str, *, first_ms: float, tokens: int, gap_ms: float, end_ms: float, flags: int) -> str:
+    def url(
+        self, name: str, *, first_ms: float, tokens: int, gap_ms: float, end_ms: float, flags: int
+    ) -> str:
         """Without TLS; put the other port into it for TLS."""
         times = f"{first_ms * 1000:.0f}/{tokens}/{gap_ms * 1000:.0f}/{end_ms * 1000:.0f}"
         return f"http://127.0.0.1:{self.port}/{name}/{times}/{flags}/v1"
@@ -82,7 +84,9 @@ def _truth(line: str) -> tuple[str, Truth]:
 def server(folder: Path, cpu: int | None) -> Iterator[Server]:
     """Compiled and running, on that core only."""
     program = folder / "truth"
-    subprocess.run(["gcc", "-O2", "-Wall", "-o", program, SOURCE, "-lssl", "-lcrypto", "-lpthread"], check=True)
+    subprocess.run(
+        ["gcc", "-O2", "-Wall", "-o", program, SOURCE, "-lssl", "-lcrypto", "-lpthread"], check=True
+    )
     certificate = make_certificate(folder)
     at = Server(unused_port(), unused_port(), certificate, folder / "truth.log")
     words = [program, str(at.port), str(at.tls_port), at.log, certificate]
@@ -111,7 +115,9 @@ def make_certificate(folder: Path) -> Path:
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - dt.timedelta(days=1))
         .not_valid_after(now + dt.timedelta(days=30))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
+        .add_extension(
+            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False
+        )
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .sign(key, hashes.SHA256())
     )

@@ -110,7 +110,9 @@ def _config(plan: Plan, folder: Path) -> compose.Config:
     for number, url in enumerate(plan.urls):
         name = f"[provider.p{number}]\n{ca}\n"
         if plan.plain:
-            text.append(f'{name}protocol = "http"\n[[provider.p{number}.endpoints]]\nname = "x"\nurl = "{url}"\n')
+            text.append(
+                f'{name}protocol = "http"\n[[provider.p{number}.endpoints]]\nname = "x"\nurl = "{url}"\n'
+            )
         else:
             text.append(
                 f'{name}protocol = "openai-chat"\nbase_url = "{url}"\n'
@@ -164,7 +166,13 @@ def _context(plan: Plan) -> ssl.SSLContext | bool:
 def _figures(start: float, moments: list[float]) -> Report:
     first, last = moments[0], moments[-1]
     speed = (len(moments) - 1) / (last - first) if last > first else None
-    return {"sent": start, "outcome": "ok", "ttft_ms": 1000 * (first - start), "speed": speed, "uncertainty_ms": 0.0}
+    return {
+        "sent": start,
+        "outcome": "ok",
+        "ttft_ms": 1000 * (first - start),
+        "speed": speed,
+        "uncertainty_ms": 0.0,
+    }
 
 
 def _is_token(line: str) -> bool:
@@ -188,9 +196,7 @@ async def httpx(plan: Plan) -> None:
             else:
                 url = f"{plan.urls[number]}/chat/completions"
                 async with client.stream("POST", url, json=MESSAGE) as reply:
-                    async for line in reply.aiter_lines():
-                        if _is_token(line):
-                            moments.append(monotonic())
+                    moments += [monotonic() async for line in reply.aiter_lines() if _is_token(line)]
         return _figures(start, moments)
 
     context = _context(plan)
@@ -214,9 +220,7 @@ async def aiohttp(plan: Plan) -> None:
             else:
                 url = f"{plan.urls[number]}/chat/completions"
                 async with client.post(url, json=MESSAGE) as reply:
-                    async for line in reply.content:
-                        if _is_token(line.decode()):
-                            moments.append(monotonic())
+                    moments += [monotonic() async for line in reply.content if _is_token(line.decode())]
         return _figures(start, moments)
 
     await run(plan, probe)

@@ -6,6 +6,7 @@ Stop: no new probe, those that run are cut off after a while, the writer drains.
 
 import asyncio
 import contextlib
+import gc
 import os
 import resource
 import secrets as randomness
@@ -36,6 +37,8 @@ from monitor.store.engine import Database, DatabaseAway
 from monitor.store.journal import Announced, Command, Journal, Stopped
 from monitor.store.lock import Deposed, Ownership, acquire
 from monitor.store.spool import Spool, SpoolDamaged, load_checkpoint
+from monitor.strain import Scale, run_queue_delay_s
+from monitor.transport.waking import Waking, waking_of
 from monitor.transport.wire import Transports, open_transports
 from monitor.upkeep import Upkeep
 from monitor.web.process import PageProcess
@@ -102,6 +105,8 @@ class Daemon:
         self._state_dir = state_dir
         self._clock = clock
         self._end = asyncio.Event()
+        self._waking: Waking | None = None
+        self._kernel_stamps = False
         self._rules = {one.id: compose.rules(config, one) for one in compose.enabled(config)}
         url = database_url(config, state_dir, secrets)
         self._held = Held(Database(url, state_dir=state_dir))
@@ -116,7 +121,11 @@ class Daemon:
             loop.add_signal_handler(number, self._end.set)
         warm = loop.run_in_executor(None, notifier.warm_up)
         page = PageProcess.of(self._config, self._state_dir, self._held.database.url)
+        self._waking = waking_of(loop)
         async with page, open_transports() as transports:
+            self._kernel_stamps = transports.stamps.available
+            if not self._kernel_stamps:
+                log.warning("stamps.unavailable", clock="user")
             start = await self._begin()
             await warm
             if start is not None:
@@ -236,7 +245,8 @@ class Daemon:
         notify.accept(start.known.owed)
         notify.start()
         schedule.start()
-        parts = _Parts(writer, notify, pipeline, schedule, chores)
+        scale = Scale(self._clock.monotonic(), run_queue_delay_s())
+        parts = _Parts(writer, notify, pipeline, schedule, chores, scale)
         self._arrange(parts)
         await self._heartbeat(parts)
         self._say_ready()
@@ -330,6 +340,7 @@ class Daemon:
 
     async def _heartbeat(self, parts: "_Parts") -> None:
         now = self._clock.now()
+        self._weigh(parts)
         daemon = self._facts(parts)
         document = upkeep.status(parts.writer.checkpoint().beliefs.values(), now, daemon)
         path = self._state_dir / "status.json"
@@ -338,6 +349,19 @@ class Daemon:
         except OSError as refusal:
             log.warning("status.unwritten", errno=refusal.errno)
         await parts.writer.on_database(lambda journal: journal.beat(now, daemon))
+
+    def _weigh(self, parts: "_Parts") -> None:
+        """Whether this machine keeps up; if not, fewer probes at once, and the operator is told."""
+        before, waking, scale = parts.scale.overload, self._waking, parts.scale
+        busy_s, away_s = (0.0, 0.0) if waking is None else waking.take()
+        strain = scale.weigh(
+            self._clock.monotonic(), busy_s=busy_s, away_s=away_s, delay_s=run_queue_delay_s()
+        )
+        parts.pipeline.gate.adjust(overloaded=strain.reason is not None)
+        if scale.overload is not None and before is None:
+            log.warning("daemon.overloaded", reason=scale.overload, at_once=parts.pipeline.gate.limit)
+        elif before is not None and scale.overload is None:
+            log.info("daemon.keeps_up", busy=round(strain.busy, 3), lag_ms=round(strain.lag_ms, 1))
 
     def _facts(self, parts: "_Parts") -> dict[str, Any]:
         """What the page shows of the daemon itself."""
@@ -357,6 +381,13 @@ class Daemon:
             "begun": beats.begun,
             "lateness_ms": round(beats.lateness_ms, 3),
             "lateness_max_ms": round(beats.lateness_max_ms, 3),
+            "loop_busy": round(parts.scale.newest.busy, 4),
+            "loop_lag_ms": round(parts.scale.newest.lag_ms, 3),
+            "core_delay": parts.scale.newest.delayed and round(parts.scale.newest.delayed, 4),
+            "overload": parts.scale.overload,
+            "at_once": parts.pipeline.gate.limit,
+            "held_back": parts.pipeline.gate.waiting,
+            "kernel_stamps": self._kernel_stamps,
             "missed": {str(reason): count for reason, count in beats.missed.items()},
             "clock_steps": beats.clock_steps,
             "alerts_waiting": parts.notify.waiting,
@@ -385,6 +416,9 @@ class Daemon:
             log.error("daemon.stuck", schedule=parts.schedule.progress, writer=parts.writer.health.progress)
 
     def _say_ready(self) -> None:
+        # What stands now stays: to search it for garbage again and again held the loop up for 60 ms.
+        gc.collect()
+        gc.freeze()
         count = len(self._rules)
         log.info("daemon.ready", endpoints=count, database=self._held.database.name, version=__version__)
         systemd.ready(f"watching {count} endpoints")
@@ -446,6 +480,7 @@ class _Parts:
     pipeline: Pipeline
     schedule: Schedule
     chores: Upkeep
+    scale: Scale
 
 
 def _rules_of_the_gone(known: Checkpoint) -> dict[str, Rules]:

@@ -43,6 +43,7 @@ def _watch(config: "Config") -> int:
     from monitor.store.engine import DatabaseRefused
     from monitor.store.lock import Deposed
     from monitor.store.migrate import NewerSchema
+    from monitor.transport.waking import new_loop
     from monitor.web.process import CannotListen
 
     secrets = loading.secrets(config)
@@ -50,7 +51,8 @@ def _watch(config: "Config") -> int:
     _require_channels(config, secrets)
     try:
         daemon = app.Daemon(config, secrets, loading.state_folder(config))
-        asyncio.run(daemon.run())
+        with asyncio.Runner(loop_factory=new_loop) as runner:
+            runner.run(daemon.run())
     except (app.Unready, CannotListen, NewerSchema, Deposed, DatabaseRefused) as refused:
         raise Failure(str(refused)) from None
     except PermissionError as refused:

@@ -83,8 +83,8 @@ class Timeline:
 
 # The stored form
 
-_VERSION = 2
-_BEFORE_BOUNDS = 1
+_EXACT = 1
+_BOUNDED = 2
 _KERNEL = 0x80
 _GATHERED = 0x40
 
@@ -179,7 +179,7 @@ def _ms(seconds: float | None) -> float | None:
 
 
 def pack(moments: Phases) -> bytes:
-    """The stored blob: version, clock, a bit per field, a bit per bound, then microseconds as varints.
+    """The stored blob: version, clock, a bit per field, the bounds if any, then microseconds as varints.
 
     An offset is stored as its distance from the one before, which keeps a stored probe small.
     """
@@ -189,7 +189,8 @@ def pack(moments: Phases) -> bytes:
         if value is None:
             continue
         present |= 1 << bit
-        bounds |= (name in moments.bounds) << bit
+        # The last ones first, for those are the usual ones and so fit into a byte.
+        bounds |= (name in moments.bounds) << len(_FIELDS) - 1 - bit
         micros = round(value * 1000.0)
         if bit < 4:
             body += _varint(_zigzag(micros))
@@ -197,18 +198,18 @@ def pack(moments: Phases) -> bytes:
             body += _varint(_zigzag(micros - previous))
             previous = micros
     clock = _KERNEL if moments.clock is Clock.KERNEL else 0
-    head = _VERSION | clock | (_GATHERED if moments.gathered else 0)
-    return bytes((head,)) + present.to_bytes(2, "little") + bounds.to_bytes(2, "little") + bytes(body)
+    gathered = _GATHERED if moments.gathered else 0
+    head = bytes(((_BOUNDED if bounds else _EXACT) | clock | gathered,)) + present.to_bytes(2, "little")
+    return head + (_varint(bounds) if bounds else b"") + bytes(body)
 
 
 def unpack(blob: bytes) -> Phases:
     """The inverse of `pack`, to the microsecond. Raises ValueError for an unknown version."""
     version = blob[0] & ~(_KERNEL | _GATHERED) if blob else 0
-    position = {_BEFORE_BOUNDS: 3, _VERSION: 5}.get(version, len(blob) + 1)
-    if len(blob) < position:
+    if len(blob) < 3 or version not in (_EXACT, _BOUNDED):
         raise ValueError("a timeline of an unknown version")
     present = int.from_bytes(blob[1:3], "little")
-    bounds = int.from_bytes(blob[3:position], "little")
+    bounds, position = _read_varint(blob, 3) if version == _BOUNDED else (0, 3)
     values: dict[str, Any] = {}
     previous = 0
     for bit, name in enumerate(_FIELDS):
@@ -223,7 +224,7 @@ def unpack(blob: bytes) -> Phases:
     return Phases(
         clock=Clock.KERNEL if blob[0] & _KERNEL else Clock.USER,
         gathered=bool(blob[0] & _GATHERED),
-        bounds=frozenset(name for bit, name in enumerate(_FIELDS) if bounds >> bit & 1),
+        bounds=frozenset(name for bit, name in enumerate(reversed(_FIELDS)) if bounds >> bit & 1),
         **values,
     )
 

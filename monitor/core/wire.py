@@ -117,8 +117,9 @@ class Reply(Protocol):
         """The next bytes of the body; None at its proper end.
 
         Bytes may gather for `gather_s` before they are read, which costs less and leaves only
-        the last of them with a stamp of their own; 0: each is read as it comes. Raises WireFault, with kind TIMEOUT when nothing came by `until` or by the
-        deadline of the probe, whichever is sooner.
+        the last of them with a stamp of their own; 0: each is read as it comes.
+        Raises WireFault, with kind TIMEOUT when nothing came by `until` or by the deadline of
+        the probe, whichever is sooner.
         """
         ...
 

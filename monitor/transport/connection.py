@@ -14,7 +14,7 @@ import ssl
 from collections import deque
 from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from monitor.clock import SYSTEM, monotonic
 from monitor.core.timeline import Clock, Timeline
@@ -95,6 +95,8 @@ class Connection:
         """The latest and the earliest moment at which the bytes at hand can have come."""
         self._earliest = self._drained
         self._gathering = False
+        self._asked: float | None = None
+        """When we sent what the server has yet to answer, in the handshake."""
 
     # What the transport calls
 
@@ -118,7 +120,7 @@ class Connection:
         """
         queue = self._queue
         if not queue and (gather_s > 0 or self._gathering):
-            await self._gather(min(monotonic() + gather_s, until), gather_s > 0)
+            await self._gather(min(monotonic() + gather_s, until), wanted=gather_s > 0)
         while not queue:
             if self.response.complete:
                 return None
@@ -129,10 +131,13 @@ class Connection:
             except TimeUp:
                 # It may have come in time, and it was we who did not look.
                 self._on_readable()
-                if not (queue or self.response.complete or self._fault is not None):
+                if not self._has_news():
                     late = self._late() if until >= self._limit else self._silent()
                     raise WireFault(late, monotonic()) from None
         return queue.popleft()
+
+    def _has_news(self) -> bool:
+        return bool(self._queue) or self.response.complete or self._fault is not None
 
     def close(self) -> None:
         """Let go of the connection, in whatever state it is."""
@@ -144,7 +149,7 @@ class Connection:
         """Days until the server's certificate expires; None without TLS."""
         return None if self._session is None else self._session.certificate_days(SYSTEM.now())
 
-    async def _gather(self, until: float, wanted: bool) -> None:
+    async def _gather(self, until: float, *, wanted: bool) -> None:
         """Let bytes lie where they are until then, unless there are many, or no more will come."""
         sock = self._sock
         if sock is None:
@@ -221,30 +226,41 @@ class Connection:
 
     async def _handshake(self, session: Session) -> None:
         """What the server takes is its own; what we reckon between its answers is not."""
-        line = self._timeline
-        line.tls_s, asked = 0.0, None
+        self._timeline.tls_s = 0.0
         try:
-            while True:
-                error = None
-                try:
-                    done = session.shake()
-                except ssl.SSLError as exc:
-                    done, error = False, exc
-                greeting = session.outgoing()
-                if asked is not None and (greeting or done):
-                    line.tls_s, asked = line.tls_s + max(0.0, self._at - asked), None
-                if greeting:
-                    _, asked = await self._send(greeting)
-                if error is not None:
-                    raise WireFault(refusal(error, self._target.host, Phase.TLS), monotonic())
-                if done:
-                    return
-                if self._fault is not None:
-                    raise WireFault(self._fault, self._fault_at)
-                await self._news(self._limit)
+            await self._greet(session)
         except (TimeUp, WireFault):
-            line.tls_s += 0.0 if asked is None else monotonic() - asked
+            self._heard_by(monotonic())
             raise
+
+    async def _greet(self, session: Session) -> None:
+        while True:
+            error = None
+            try:
+                done = session.shake()
+            except ssl.SSLError as exc:
+                done, error = False, exc
+            greeting = session.outgoing()
+            if greeting or done:
+                self._heard_by(self._at)
+            if greeting:
+                sent = await self._send(greeting)
+                self._asked = sent.at
+                if sent.width:
+                    self._timeline.bounds.add("tls_ms")
+            if error is not None:
+                raise WireFault(refusal(error, self._target.host, Phase.TLS), monotonic())
+            if done:
+                return
+            if self._fault is not None:
+                raise WireFault(self._fault, self._fault_at)
+            await self._news(self._limit)
+
+    def _heard_by(self, moment: float) -> None:
+        """The server had answered by then, so it is our turn."""
+        if self._asked is not None:
+            self._timeline.tls_s = (self._timeline.tls_s or 0.0) + max(0.0, moment - self._asked)
+            self._asked = None
 
     # The request and the headers
 
@@ -259,15 +275,13 @@ class Connection:
             # A hasty server may have answered in the last breath of the handshake.
             self._absorb(memoryview(b""))
             data = self._session.seal(data) if self._sock is not None else b""
-        before, sent = await self._send(data)
+        sent = await self._send(data)
         line = self._timeline
-        if sent - before <= QUICK_S:
-            line.request_sent, line.sending_s = (before + sent) / 2, 0.0
-        else:
-            line.request_sent, line.sending_s = before, sent - before
+        line.request_sent, line.sending_s = sent
+        if sent.width:
             line.bounds.add("request_sent")
         if self.response.status is None:
-            self._allow(self._limits.headers_s, sent)
+            self._allow(self._limits.headers_s, sent.at + sent.width)
             if self._send_failure is None:
                 self._phase = Phase.HEADERS
 
@@ -277,10 +291,8 @@ class Connection:
                 raise WireFault(self._fault, self._fault_at)
             await self._news(self._limit)
 
-    async def _send(self, data: bytes) -> tuple[float, float]:
+    async def _send(self, data: bytes) -> "_Sent":
         """Hand it all to the kernel, or stop when the answer is there before.
-
-        The moments before and after the last byte went.
 
         A broken connection is only noted: what the other side said before is read first.
         """
@@ -301,7 +313,7 @@ class Connection:
             if not rest:
                 break
             await self._writable(self._sock.fileno())
-        return min(before, after), after
+        return _sent_between(min(before, after), after)
 
     async def _writable(self, fd: int) -> None:
         self._loop.add_writer(fd, self._wake)
@@ -329,8 +341,8 @@ class Connection:
         self._stamp(sock, read)
         if self._at > self._limit:
             self._stop(self._late(), self._at)
-        elif read.count:
-            self._absorb(self._means.buffer[: read.count])
+        elif read.size:
+            self._absorb(self._means.buffer[: read.size])
         else:
             self._on_end(self._at)
 
@@ -341,16 +353,16 @@ class Connection:
         if waking is not None and not self._gathering:
             floor = max(floor, waking.quiet)
         self._at = self._earliest = read.at
-        if read.count == 0:
+        if read.size == 0:
             return
         if not read.stamped:
             self._earliest = self._unstamped(read, floor)
         elif self._gathering:
-            self._segments.skip(read.count)
+            self._segments.skip(read.size)
             self._earliest = floor
-        elif not self._segments.single(sock, read.count):
+        elif not self._segments.single(sock, read.size):
             self._earliest = min(floor, read.at)
-        if read.count < len(self._means.buffer):
+        if read.size < len(self._means.buffer):
             self._drained = read.began
         if self._phase is Phase.BODY or self._phase is Phase.HEADERS:
             self._timeline.clock = self._clock(read)
@@ -376,14 +388,14 @@ class Connection:
     def _absorb(self, data: memoryview) -> None:
         session = self._session
         if session is None:
-            self._understand(data, True)
+            self._understand(data)
             return
         if self._phase is Phase.TLS:
             session.put(data)
             self._wake()
             return
         text = session.open(data)
-        self._understand(text, session.settled)
+        self._understand(text, settled=session.settled)
         if self._sock is None:
             return
         if session.error is not None:
@@ -395,7 +407,7 @@ class Connection:
             with contextlib.suppress(OSError):
                 self._sock.send(reply)
 
-    def _understand(self, data: bytes | memoryview, settled: bool) -> None:
+    def _understand(self, data: bytes | memoryview, *, settled: bool = True) -> None:
         response, at = self.response, self._at
         bad = None
         try:
@@ -493,6 +505,20 @@ class Connection:
     def _silent(self) -> Fault:
         """The limit of whoever reads passed; only the reader knows which one that is."""
         return Fault(FaultKind.TIMEOUT, Phase.BODY, f"nothing more came from {self._peer} in time")
+
+
+class _Sent(NamedTuple):
+    """When the last byte went: at that moment, or up to `width` seconds later."""
+
+    at: float
+    width: float
+
+
+def _sent_between(before: float, after: float) -> _Sent:
+    """Between two readings of the clock; the answer may have come meanwhile, where they lie far apart."""
+    if after - before <= QUICK_S:
+        return _Sent((before + after) / 2, 0.0)
+    return _Sent(before, after - before)
 
 
 def _ends_with(data: bytes | memoryview, piece: bytes) -> bool:

@@ -5,9 +5,9 @@ carries only the stamp of its last segment; the kernel's count of segments tells
 were others.
 """
 
+import functools
 import socket
 import struct
-import weakref
 from collections.abc import Callable
 from time import time_ns
 from typing import NamedTuple
@@ -28,22 +28,14 @@ _INFO = struct.Struct("=68xI28xI24xQ16xI68xI")
 
 
 class Stamps:
-    """Switches stamps on. Keeps one idle socket stamped for as long as it lives: the kernel only
-    begins to stamp some time after the first socket asked for it.
+    """Switches stamps on. Keeps one idle socket stamped for as long as the process lives: the
+    kernel only begins to stamp some time after the first socket asked for it, and ends with the last.
     """
 
     def __init__(self) -> None:
-        self._option: int | None = None
         idle = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        for option in _OPTIONS:
-            try:
-                idle.setsockopt(socket.SOL_SOCKET, option, 1)
-            except OSError:
-                continue
-            self._option = option
-            break
-        self.close = weakref.finalize(self, idle.close)
-        """Let the idle socket go; happens by itself when nobody has this any more."""
+        self._option = next((option for option in _OPTIONS if _takes(idle, option)), None)
+        idle.detach()  # nobody is to close it
 
     @property
     def available(self) -> bool:
@@ -56,10 +48,24 @@ class Stamps:
             sock.setsockopt(socket.SOL_SOCKET, self._option, 1)
 
 
+@functools.cache
+def stamps() -> Stamps:
+    """Those of this process."""
+    return Stamps()
+
+
+def _takes(sock: socket.socket, option: int) -> bool:
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, option, 1)
+    except OSError:
+        return False
+    return True
+
+
 class Read(NamedTuple):
     """One read of a socket; moments in monotonic seconds."""
 
-    count: int
+    size: int
     """Bytes; 0 at the end."""
     at: float
     """When the last of them came."""

@@ -31,11 +31,15 @@ class Waking(selectors.DefaultSelector):
         """Nothing was there when it began, so whoever it reported woke us."""
         self.away_s = 0.0
         """The longest time that the loop was busy and did not look, since somebody last took it."""
+        self.busy_s = 0.0
+        """All the time that the loop was busy, since somebody last took it."""
         self._looked = now
 
     def select(self, timeout: float | None = None) -> _Ready:
         began = monotonic()
-        self.away_s = max(self.away_s, began - self.woke)
+        away = began - self.woke
+        self.busy_s += away
+        self.away_s = max(self.away_s, away)
         ready = super().select(0)
         self.waited = not ready and (timeout is None or timeout > 0)
         if self.waited:
@@ -50,10 +54,11 @@ class Waking(selectors.DefaultSelector):
         self.woke = monotonic()
         return ready
 
-    def take_away_s(self) -> float:
-        """The longest such time since the last call; seconds."""
-        longest, self.away_s = self.away_s, 0.0
-        return longest
+    def take(self) -> tuple[float, float]:
+        """All the time that the loop was busy since the last call, and the longest piece; seconds."""
+        taken = self.busy_s, self.away_s
+        self.busy_s = self.away_s = 0.0
+        return taken
 
 
 _WAKING: WeakKeyDictionary[asyncio.AbstractEventLoop, Waking] = WeakKeyDictionary()

@@ -21,7 +21,7 @@ from monitor.transport.connection import Connection, Means, Target
 from monitor.transport.http1 import request_bytes
 from monitor.transport.resolver import Ip, Resolver
 from monitor.transport.sockets import READ_BYTES
-from monitor.transport.stamps import Stamps
+from monitor.transport.stamps import stamps
 from monitor.transport.tls import Turns, context_for
 from monitor.transport.waking import Waking, waking_of
 
@@ -68,17 +68,15 @@ class Transport(httpx.AsyncBaseTransport):
         ca_file: Path | None = None,
         resolver: Resolver | None = None,
         turns: Turns | None = None,
-        stamps: Stamps | None = None,
         waking: Waking | None = None,
     ) -> None:
         self._own_resolver = resolver is None
-        self._own_stamps = stamps is None
         self._means = Means(
             resolver=resolver or Resolver(),
             turns=turns or Turns(),
             context=context_for(ca_file),
             ip=ip,
-            stamps=stamps or Stamps(),
+            stamps=stamps(),
             waking=waking,
             buffer=memoryview(bytearray(READ_BYTES)),
         )
@@ -101,8 +99,6 @@ class Transport(httpx.AsyncBaseTransport):
     async def aclose(self) -> None:
         if self._own_resolver:
             await self._means.resolver.aclose()
-        if self._own_stamps:
-            self._means.stamps.close()
 
 
 def _target(request: httpx.Request, body: bytes) -> Target:
@@ -198,13 +194,13 @@ class ProbeWire:
 
 
 class Transports:
-    """One wire for each (ip, ca_file); they share the resolver, the stamps and the turns at TLS handshakes."""
+    """One wire for each (ip, ca_file); they share the resolver and the turns at TLS handshakes."""
 
     def __init__(self, waking: Waking | None = None) -> None:
         self._resolver = Resolver()
         self._turns = Turns()
         self._waking = waking
-        self.stamps = Stamps()
+        self.stamps = stamps()
         self._wires: dict[tuple[Ip, Path | None], ProbeWire] = {}
 
     def wire(self, ip: Ip = "auto", ca_file: Path | None = None) -> ProbeWire:
@@ -219,16 +215,14 @@ class Transports:
                 ca_file=ca_file,
                 resolver=self._resolver,
                 turns=self._turns,
-                stamps=self.stamps,
                 waking=self._waking,
             )
             self._wires[key] = ProbeWire(transport)
         return self._wires[key]
 
     async def aclose(self) -> None:
-        """End the resolver and the stamps."""
+        """End the resolver."""
         await self._resolver.aclose()
-        self.stamps.close()
 
 
 @asynccontextmanager

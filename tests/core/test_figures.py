@@ -1,12 +1,14 @@
 """The figures of one probe, by their formulas."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from monitor.core.figures import Figures, TokenSource, measure, output_speed
 from monitor.core.observation import Observation, Usage
-from monitor.core.timeline import Channel, Phases, Timeline, Token, pack, phases, unpack
+from monitor.core.timeline import Channel, Clock, Phases, Timeline, Token, pack, phases, unpack
 
 
 def token(
@@ -173,9 +175,22 @@ def test_no_figure_is_ever_negative_or_infinite(
 OFFSETS = st.one_of(st.none(), st.integers(0, 10**9).map(lambda us: us / 1000.0))
 
 
-@given(st.builds(Phases, **{name: OFFSETS for name in Phases.__dataclass_fields__ if name != "clock"}))
-def test_a_timeline_survives_being_packed_to_the_microsecond(moments: Phases) -> None:
-    assert unpack(pack(moments)) == moments
+MOMENTS = [name for name in Phases.__dataclass_fields__ if name not in ("clock", "gathered", "bounds")]
+
+
+@given(
+    st.builds(
+        Phases,
+        **{name: OFFSETS for name in MOMENTS},
+        clock=st.sampled_from(Clock),
+        gathered=st.booleans(),
+    ),
+    st.sets(st.sampled_from(MOMENTS)),
+)
+def test_a_timeline_survives_being_packed_to_the_microsecond(moments: Phases, bounds: set[str]) -> None:
+    there = {name for name in bounds if getattr(moments, name) is not None}
+    bounded = replace(moments, bounds=frozenset(there))
+    assert unpack(pack(bounded)) == bounded
 
 
 def test_a_packed_timeline_is_small() -> None:
