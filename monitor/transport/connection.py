@@ -95,6 +95,7 @@ class Connection:
         """The latest and the earliest moment at which the bytes at hand can have come."""
         self._earliest = self._drained
         self._gathering = False
+        self._may_gather = True
         self._asked: float | None = None
         """When we sent what the server has yet to answer, in the handshake."""
 
@@ -116,11 +117,12 @@ class Connection:
     async def read(self, until: float, gather_s: float = 0.0) -> Arrival | None:
         """The next bytes of the body; None at its proper end. Raises WireFault.
 
-        They may gather for `gather_s` before they are read.
+        They may gather for `gather_s` before they are read, unless that holds the server up.
         """
         queue = self._queue
-        if not queue and (gather_s > 0 or self._gathering):
-            await self._gather(min(monotonic() + gather_s, until), wanted=gather_s > 0)
+        wanted = gather_s > 0 and self._may_gather
+        if not queue and (wanted or self._gathering):
+            await self._gather(min(monotonic() + gather_s, until), wanted=wanted)
         while not queue:
             if self.response.complete:
                 return None
@@ -358,7 +360,7 @@ class Connection:
         if not read.stamped:
             self._earliest = self._unstamped(read, floor)
         elif self._gathering:
-            self._segments.skip(read.size)
+            self._may_gather = not self._segments.held_back(sock, read.size)
             self._earliest = floor
         elif not self._segments.single(sock, read.size):
             self._earliest = min(floor, read.at)
@@ -366,9 +368,6 @@ class Connection:
             self._drained = read.began
         if self._phase is Phase.BODY or self._phase is Phase.HEADERS:
             self._timeline.clock = self._clock(read)
-        if self._gathering:
-            # Who reads late also confirms late, and a server that waits for that would be slowed down.
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
 
     def _unstamped(self, read: Read, floor: float) -> float:
         """The earliest moment, where only our own clock tells when the read was."""

@@ -23,6 +23,8 @@ _STEADY_S = 20e-6
 _TRIES = 4
 _SLACK_S = 50e-6
 """The two clocks may drift apart by as much between arrival and read."""
+_COALESCED = 1.6
+"""So many times the usual size: two segments in one now and then are chance, most of them are not."""
 _INFO = struct.Struct("=68xI28xI24xQ16xI68xI")
 """struct tcp_info: rtt, total_retrans, bytes_received, data_segs_in, rcv_ooopack (Linux 5.4)."""
 
@@ -110,14 +112,17 @@ def tied(
 
 
 class Segments:
-    """Tells whether a read held one segment: only then its stamp belongs to every byte of it."""
+    """Tells how bytes came: whether a read held one segment, for only then its stamp belongs to
+    every byte of it, and whether the other side holds segments back until we read.
+    """
 
-    __slots__ = ("_count", "_disorder", "_received")
+    __slots__ = ("_count", "_disorder", "_prompt", "_received")
 
     def __init__(self) -> None:
         self._count = 0
         self._disorder = 0
         self._received = 0
+        self._prompt = _Mean()
 
     def single(self, sock: socket.socket, count: int) -> bool:
         """After a read of `count` bytes that drained the socket: they came in one segment, in order.
@@ -128,16 +133,47 @@ class Segments:
         self._received += count
         if info is None:
             return False
-        single = info.segments - self._count == 1 and info.disorder == self._disorder
+        came = info.segments - self._count
+        single = came == 1 and info.disorder == self._disorder
+        self._prompt.add(count, came)
         self._disorder = info.disorder
         if info.received == self._received:
             # Nothing came behind our back: the next read is counted from here.
             self._count = info.segments
         return single
 
-    def skip(self, count: int) -> None:
-        """Bytes were read and nobody asked how they came."""
+    def held_back(self, sock: socket.socket, count: int) -> bool:
+        """After a late read of `count` bytes: far fewer segments brought them than would have otherwise.
+
+        A server without TCP_NODELAY sends the next one only when we have confirmed the last, and
+        who does not read confirms late: it would be we who slow it down.
+        """
+        info = tcp_info(sock)
         self._received += count
+        if info is None:
+            return True
+        came, self._count = info.segments - self._count, info.segments
+        usual = self._prompt.value
+        return usual is not None and count > _COALESCED * usual * max(1, came)
+
+
+class _Mean:
+    """Bytes a segment, without the first read, in which there are headers."""
+
+    __slots__ = ("_bytes", "_reads", "_segments")
+
+    def __init__(self) -> None:
+        self._reads = self._bytes = self._segments = 0
+
+    def add(self, count: int, segments: int) -> None:
+        self._reads += 1
+        if self._reads > 1 and segments > 0:
+            self._bytes += count
+            self._segments += segments
+
+    @property
+    def value(self) -> float | None:
+        return self._bytes / self._segments if self._segments else None
 
 
 class TcpInfo(NamedTuple):

@@ -172,6 +172,35 @@ def test_no_figure_is_ever_negative_or_infinite(
         assert figures.ttft_ms <= figures.ttfat_ms
 
 
+def test_a_request_that_took_long_to_send_makes_the_first_token_uncertain() -> None:
+    line = timeline([token(1.0), token(2.0)])
+    line.sending_s = 0.004
+    line.tokens[0].earliest = 0.990
+    figures = measure(Observation(timeline=line))
+    assert figures.ttft_uncertainty_ms == pytest.approx(14.0)
+
+
+def test_a_gap_between_tokens_that_were_left_to_gather_is_a_bound() -> None:
+    line = timeline([token(1.0), token(2.0)])
+    assert not measure(Observation(timeline=line)).max_stall_bound
+    line.gathered = True
+    assert measure(Observation(timeline=line)).max_stall_bound
+
+
+def test_what_is_a_bound_is_told_with_the_moments() -> None:
+    line = timeline([token(1.0), token(2.0)], end=3.0)
+    assert phases(line).bounds == frozenset()
+    line.tokens[0].earliest = 0.9
+    line.bounds.update(("terminal", "connect_ms"))
+    told = {"connect_ms", "first_token", "first_answer", "terminal", "end"}
+    assert phases(line).bounds == told
+
+
+def test_a_timeline_that_was_stored_before_there_were_bounds_is_read_as_exact() -> None:
+    blob = bytes((1, 0b11, 0)) + bytes((2 << 1, 3 << 1))
+    assert unpack(blob) == Phases(dns_ms=0.002, connect_ms=0.003)
+
+
 OFFSETS = st.one_of(st.none(), st.integers(0, 10**9).map(lambda us: us / 1000.0))
 
 
@@ -181,7 +210,7 @@ MOMENTS = [name for name in Phases.__dataclass_fields__ if name not in ("clock",
 @given(
     st.builds(
         Phases,
-        **{name: OFFSETS for name in MOMENTS},
+        **dict.fromkeys(MOMENTS, OFFSETS),
         clock=st.sampled_from(Clock),
         gathered=st.booleans(),
     ),

@@ -52,6 +52,8 @@ class Replay:
         self.requests: list[Request] = []
         self.limits: list[Limits] = []
         self.open = 0
+        self.gathered: list[float] = []
+        """For how long each read let bytes gather."""
 
     @asynccontextmanager
     async def exchange(
@@ -73,13 +75,14 @@ class Replay:
         timeline.headers = due
         self.open += 1
         try:
-            yield PlayedReply(recording, due, limits)
+            yield PlayedReply(recording, due, limits, self.gathered)
         finally:
             self.open -= 1
 
 
 class PlayedReply:
-    def __init__(self, recording: Recording, now: float, limits: Limits) -> None:
+    def __init__(self, recording: Recording, now: float, limits: Limits, gathered: list[float]) -> None:
+        self._gathered = gathered
         self._pieces = iter(recording.pieces)
         self._next = next(self._pieces, None)
         self._recording = recording
@@ -100,6 +103,7 @@ class PlayedReply:
         return self._recording.certificate_days
 
     async def read(self, until: float, gather_s: float = 0.0) -> Arrival | None:
+        self._gathered.append(gather_s)
         until = min(until, self._deadline)
         if self._next is None:
             return self._end(until)

@@ -117,6 +117,18 @@ def test_a_segment_that_came_between_read_and_count_makes_nothing_exact_that_is_
     assert segments.single(ours, receive(ours, BUFFER, 0.0).size)
 
 
+@pytest.mark.parametrize(("late", "held"), [([b"x" * 100] * 7, False), ([b"x" * 350, b"x" * 350], True)])
+def test_a_server_that_waits_until_we_read_is_found_out(pair, late, held):
+    ours, theirs = pair
+    segments = Segments()
+    for piece in (b"head" * 200, *[b"x" * 100] * 4):
+        theirs.send(piece)
+        segments.single(ours, receive(ours, BUFFER, 0.0).size)
+    for piece in late:
+        theirs.send(piece)
+    assert segments.held_back(ours, receive(ours, BUFFER, 0.0).size) is held
+
+
 @given(st.lists(st.integers(0, 300), min_size=1, max_size=6), st.lists(st.integers(0, 700), max_size=20))
 def test_the_end_of_a_record_is_known_however_the_network_cut_it(sizes: list[int], cuts: list[int]) -> None:
     stream = b"".join(b"\x17\x03\x03" + size.to_bytes(2, "big") + b"x" * size for size in sizes)
