@@ -81,8 +81,10 @@ class Daemon:
                     raise AssertionError(f"{why} without {event} {fields}; it said:\n{self.tail()}")
                 self._news.wait(left)
 
-    def tail(self, count: int = 40) -> str:
-        return "\n".join(json.dumps(line) for line in self.lines[-count:])
+    def tail(self, count: int = 12) -> str:
+        """Its last lines, and all that it complained of before."""
+        loud = [line for line in self.lines[:-count] if line.get("level") not in ("info", None)]
+        return "\n".join(json.dumps(line)[:600] for line in [*loud[-count:], *self.lines[-count:]])
 
     def _read(self, descriptor: int) -> None:
         with open(descriptor, "rb") as stream:
