@@ -34,8 +34,8 @@ HIDDEN = "[secret]"
 
 _SYSLOG = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}
 _COLOUR = {"debug": "\x1b[2m", "warning": "\x1b[33m", "error": "\x1b[31m", "critical": "\x1b[1;31m"}
-_LEVELS = {"uvicorn": "INFO", "uvicorn.access": "WARNING", "alembic": "INFO"}
-"""Libraries that may say more, or less, than warnings."""
+_LEVELS = {"alembic.runtime.migration": "INFO"}
+"""Libraries that may say more than warnings: which migration runs is worth a line."""
 _DEEPEST = 5
 """Causes that are followed, members of a group that are shown."""
 _FRAMES = 30
@@ -268,10 +268,7 @@ def _take_in_libraries() -> None:
     logging.captureWarnings(capture=True)
     logging.basicConfig(handlers=[_FromLibraries()], level=logging.WARNING, force=True)
     for name, level in _LEVELS.items():
-        library = logging.getLogger(name)
-        library.handlers.clear()
-        library.propagate = True
-        library.setLevel(level)
+        logging.getLogger(name).setLevel(level)
 
 
 def _take_in_crashes() -> None:

@@ -19,7 +19,7 @@ import structlog
 
 from monitor.core.alert import Alert, Fate, Kind, Message, Settled, as_one, owed, settle
 from monitor.core.belief import incident_id
-from monitor.core.instant import Instant
+from monitor.core.instant import SECOND, Instant, Span
 from monitor.core.step import Owed, Sent, Step
 from monitor.logs import HIDDEN, redact
 
@@ -33,6 +33,11 @@ SEND_S = 10.0
 MOST_HANGING = 3
 """Threads of a channel that may hang in a service at the same time."""
 LOOK_AGAIN_S = 1.0
+SUSPICIONS = 3
+"""A message is poison only if so often another one passed right behind it. A service that takes a
+few of a hundred and refuses the rest would otherwise cost us the rest.
+"""
+AT_ONCE = Span(2 * SECOND)
 SHORTEST_KEY = 8
 """Characters."""
 
@@ -192,26 +197,35 @@ class _Line:
     hanging: int = 0
     passed: int = 0
     """Messages that went through."""
-    at_failure: dict[str, int] = field(default_factory=dict)
-    """`passed` when an incident's message last failed."""
+    suspected: dict[str, int] = field(default_factory=dict)
+    """How often an incident's message failed and the very next one passed, so that it is no matter of
+    the service's moods or of how much it takes at once.
+    """
+    failed: str | None = None
+    """The incident of the newest attempt, if that failed."""
+    failed_at: Instant = Instant(0)
 
     def take(self, message: Owed) -> None:
         self.owed.setdefault(message.alert.incident, []).append(message)
         self.wake.set()
 
-    def others_passed(self, incident: str) -> bool:
-        """The channel works: since this incident's last failure another message went through."""
-        return self.passed > self.at_failure.get(incident, self.passed)
+    def others_pass(self, incident: str) -> bool:
+        """The channel works, and this message is what it does not take."""
+        return self.suspected.get(incident, 0) >= SUSPICIONS
 
-    def settle(self, batch: list[Owed], settled: Settled, attempts: int) -> None:
+    def settle(self, batch: list[Owed], settled: Settled, attempts: int, now: Instant) -> None:
         """`batch` are the first of their incident."""
         incident = batch[0].alert.incident
         rest = self.owed.pop(incident)[len(batch) :]
-        self.at_failure.pop(incident, None)
         if settled.fate is Fate.SENT:
             self.passed += 1
-        if settled.fate is Fate.LATER:
-            self.at_failure[incident] = self.passed
+            if self.failed is not None and now - self.failed_at <= AT_ONCE:
+                self.suspected[self.failed] = self.suspected.get(self.failed, 0) + 1
+        self.failed, self.failed_at = None, now
+        if settled.fate is not Fate.LATER:
+            self.suspected.pop(incident, None)
+        else:
+            self.failed = incident
             rest = [replace(message, attempts=attempts, again=settled.again) for message in batch] + rest
         if rest:
             self.owed[incident] = rest
@@ -334,10 +348,10 @@ class Notifier:
             created=first.alert.created,
             attempts=attempts,
             sent=delivery.sent,
-            others_passed=line.others_passed(first.alert.incident),
+            others_passed=line.others_pass(first.alert.incident),
             now=now,
         )
-        line.settle(batch, settled, attempts)
+        line.settle(batch, settled, attempts, now)
         self._tell(line, batch, settled.fate, delivery, attempts)
         if settled.fate is Fate.DEAD:
             return self._dead(line.name, batch, attempts, delivery.error or "no reason given")

@@ -8,8 +8,11 @@ from tests.support.ports import unused_port
 
 pytest_plugins = [
     "tests.support.browser",
+    "tests.support.daemon",
     "tests.support.llama",
     "tests.support.postgres",
+    "tests.support.receiver",
+    "tests.support.simulated",
 ]
 
 

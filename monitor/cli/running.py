@@ -47,16 +47,15 @@ def _watch(config: "Config") -> int:
     from monitor.web.process import CannotListen
 
     secrets = loading.secrets(config)
-    logs.configure(secrets=secrets.values)
     _require_channels(config, secrets)
+    state = _require_folder(loading.state_folder(config))
+    logs.configure(secrets=secrets.values)
     try:
-        daemon = app.Daemon(config, secrets, loading.state_folder(config))
+        daemon = app.Daemon(config, secrets, state)
         with asyncio.Runner(loop_factory=new_loop) as runner:
             runner.run(daemon.run())
     except (app.Unready, CannotListen, NewerSchema, Deposed, DatabaseRefused) as refused:
         raise Failure(str(refused)) from None
-    except PermissionError as refused:
-        raise Failure(f"cannot write {refused.filename or 'here'}: {refused.strerror}") from None
     except Exception:  # noqa: BLE001 - nothing is above it
         # Nobody sits at a daemon's terminal: where it broke has to stand in its log.
         structlog.get_logger().critical("program.crashed", exc_info=True)
@@ -76,6 +75,15 @@ def _require_channels(config: "Config", secrets: "Secrets") -> None:
     ]
     if refused:
         raise Failure(refused, USAGE)
+
+
+def _require_folder(folder: Path) -> Path:
+    """The state folder is there, made if need be. Raises Failure (exit 1)."""
+    try:
+        folder.mkdir(mode=0o750, parents=True, exist_ok=True)
+    except OSError as refused:
+        raise Failure(f"cannot make the state folder {folder}: {refused.strerror}") from None
+    return folder
 
 
 @click.command()

@@ -17,7 +17,19 @@ from monitor.core.budget import Price
 from monitor.core.instant import SECOND, Instant, Span
 from monitor.core.outcome import Blame, Outcome
 from monitor.core.step import Result
-from monitor.core.uptime import Bar, Record, Turn, Window, WindowFigures, window
+from monitor.core.uptime import (
+    Bar,
+    Counts,
+    Record,
+    StateTime,
+    Turn,
+    Window,
+    WindowFigures,
+    counted,
+    first_slot,
+    time_in_states,
+    window,
+)
 
 STALE_AFTER = Span(30 * SECOND)
 """A heartbeat that is older than this no longer vouches for anything."""
@@ -166,6 +178,40 @@ def nothing_known(which: Window, now: Instant, raw_kept: Span) -> WindowFigures:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Spell:
+    """A minute or so of the recent past, as far as it is past."""
+
+    start: Instant
+    counts: Counts
+    time: StateTime
+
+
+def spells(record: Record, number: int, length: Span, now: Instant) -> list[Spell]:
+    """The newest `number` spells of that length, the present one last. They begin at multiples of it."""
+    last = now - now % length
+    starts = [Instant(last - back * length) for back in range(number - 1, -1, -1)]
+    blames: dict[int, list[Blame | None]] = {start: [] for start in starts}
+    for result in counted(record.results, starts[0], Instant(now + 1)):
+        blames[result.slot - result.slot % length].append(result.blame)
+    since = first_slot(record.schedule)
+    return [
+        Spell(
+            start=start,
+            counts=Counts.of(blames[start]),
+            time=time_in_states(
+                record.turns,
+                record.quiet,
+                since=since,
+                start=start,
+                end=Instant(start + length),
+                now=now,
+            ),
+        )
+        for start in starts
+    ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EndpointSnapshot:
     listing: Listing
     standing: Standing
@@ -175,6 +221,8 @@ class EndpointSnapshot:
     """Those whose results nobody has read yet: every figure of theirs is unknown."""
     bars: Sequence[Bar] = ()
     """Days of the site's time zone, today last; empty while they are not known."""
+    hour: Sequence[Spell] = ()
+    """The last hour by minutes; likewise."""
     last_probe: Result | None = None
 
     @property

@@ -31,6 +31,8 @@ Moment = Connection
 
 _PICO = Decimal(10) ** 12
 _LARGEST = 2**63 - 1
+_AT_ONCE = 500
+"""Keys in one statement; databases bound how many values it takes."""
 _EARLY = MINUTE
 """A probe may start before its slot, by the width of a timer; never by as much as this."""
 _BLAMES: dict[int, Blame | None] = {code: outcome.blame for code, outcome in schema.OUTCOME_NAMES.items()}
@@ -70,7 +72,7 @@ def heads(connection: Connection) -> dict[str, Head]:
         row.endpoint_id: belief_from_json(json.loads(row.body))
         for row in connection.execute(select(belief.c.endpoint_id, belief.c.body))
     }
-    last = {row.endpoint_id: row for row in connection.execute(_newest_probes())}
+    last = _newest_probes(connection)
     return {
         name: Head(
             number=number,
@@ -81,8 +83,8 @@ def heads(connection: Connection) -> dict[str, Head]:
     }
 
 
-def _newest_probes() -> Select[Any]:
-    # A look-up by key for each endpoint; grouping by endpoint would read the whole table.
+def _newest_probes(connection: Connection) -> dict[int, Row[Any]]:
+    """By the key of the endpoint: its newest probe."""
     table, other, endpoint = schema.probe, schema.probe.alias("other"), schema.endpoint
     newest = (
         select(other.c.at)
@@ -91,11 +93,11 @@ def _newest_probes() -> Select[Any]:
         .limit(1)
         .scalar_subquery()
     )
-    return (
-        select(table)
-        .select_from(endpoint.join(table, and_(table.c.endpoint_id == endpoint.c.id, table.c.at == newest)))
-        .order_by(table.c.endpoint_id, table.c.salt)
-    )
+    # A look-up by key for each endpoint. The join is an outer one, because SQLite would turn an
+    # inner one round: read all probes, and look for the endpoint of each.
+    each = endpoint.outerjoin(table, and_(table.c.endpoint_id == endpoint.c.id, table.c.at == newest))
+    query = select(table).select_from(each).order_by(endpoint.c.id, table.c.salt)
+    return {row.endpoint_id: row for row in connection.execute(query) if row.endpoint_id is not None}
 
 
 def belief(connection: Connection, number: int) -> Belief | None:
@@ -395,9 +397,8 @@ def _updates(connection: Connection, ids: Sequence[str]) -> dict[str, list[Told]
 def _in_bites(
     connection: Connection, query: Select[Any], column: Column[Any], ids: Sequence[str]
 ) -> Iterator[Row[Any]]:
-    # Databases bound how many values one statement takes.
-    for start in range(0, len(ids), 500):
-        yield from connection.execute(query.where(column.in_(ids[start : start + 500])))
+    for start in range(0, len(ids), _AT_ONCE):
+        yield from connection.execute(query.where(column.in_(ids[start : start + _AT_ONCE])))
 
 
 # The daemon, and how new all of this is

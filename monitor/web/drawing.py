@@ -5,16 +5,17 @@ Pictures are stretched to the width there is, so widths are in units of their ow
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import tzinfo
 from itertools import groupby
 
-from monitor.core.instant import Instant
+from monitor.core.snapshot import Spell
 from monitor.core.timeline import Phases
-from monitor.core.uptime import Bar, Bucket
-from monitor.web.words import count, day, lasting, milliseconds, percent
+from monitor.core.uptime import Bar, Bucket, StateTime
+from monitor.web.words import count, day, lasting, local, milliseconds, percent, plural
 
-# 90 bars
+# Bars
 
-DAY_WIDTH, BAR_WIDTH, BAR_HEIGHT = 8, 6, 34
+COLUMN_WIDTH, BAR_WIDTH, BAR_HEIGHT = 8, 6, 34
 _LEAST = 5.0
 """Trouble is never drawn smaller, however short it was."""
 _STUB = 6.0
@@ -31,37 +32,40 @@ class Box:
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One day: its boxes from the top down, and what it says of itself."""
+    """One day or minute: its boxes from the top down, and what it says of itself."""
 
     x: float
     title: str
     boxes: tuple[Box, ...]
 
 
-def columns(bars: Sequence[Bar], now: Instant) -> list[Column]:
-    """A column for each day: trouble hangs from the top, in proportion to its time."""
-    return [_column(place * DAY_WIDTH, bar, now) for place, bar in enumerate(bars)]
+def columns(bars: Sequence[Bar]) -> list[Column]:
+    """A column for each day."""
+    return [_column(place, bar.time, _said_of_day(bar)) for place, bar in enumerate(bars)]
 
 
-def _column(x: float, bar: Bar, now: Instant) -> Column:
-    time = bar.time
+def minutes(hour: Sequence[Spell], timezone: tzinfo) -> list[Column]:
+    """A column for each minute."""
+    return [_column(place, spell.time, _said_of_minute(spell, timezone)) for place, spell in enumerate(hour)]
+
+
+def _column(place: int, time: StateTime, title: str) -> Column:
+    """Trouble hangs from the top, in proportion to its part of the time in which there was a schedule."""
+    x = place * COLUMN_WIDTH
     if not time.total:
-        stub = Box("none", x, BAR_HEIGHT - _STUB, BAR_WIDTH, _STUB)
-        return Column(x, f"{day(bar.day)}: no data", (stub,))
-    elapsed = max(1, min(bar.end, now) - bar.start)
+        return Column(x, title, (Box("none", x, BAR_HEIGHT - _STUB, BAR_WIDTH, _STUB),))
     heights = {
-        "down": _least(BAR_HEIGHT * time.down / elapsed),
-        "degraded": _least(BAR_HEIGHT * time.degraded / elapsed),
-        "quiet": BAR_HEIGHT * time.quiet / elapsed,
-        "none": BAR_HEIGHT * (time.unknown + elapsed - time.total) / elapsed,
+        "down": _least(BAR_HEIGHT * time.down / time.total),
+        "degraded": _least(BAR_HEIGHT * time.degraded / time.total),
+        "quiet": BAR_HEIGHT * time.quiet / time.total,
+        "none": BAR_HEIGHT * time.unknown / time.total,
     }
-    trouble = heights["down"] + heights["degraded"]
-    calm = max(0.0, BAR_HEIGHT - trouble)
-    watched = heights["quiet"] + heights["none"]
-    if watched > calm:
-        heights |= {kind: heights[kind] * calm / watched for kind in ("quiet", "none")}
+    calm = max(0.0, BAR_HEIGHT - heights["down"] - heights["degraded"])
+    unseen = heights["quiet"] + heights["none"]
+    if unseen > calm:
+        heights |= {kind: heights[kind] * calm / unseen for kind in ("quiet", "none")}
     heights["up"] = max(0.0, BAR_HEIGHT - sum(heights.values()))
-    return Column(x, _said(bar), tuple(_stacked(x, heights)))
+    return Column(x, title, tuple(_stacked(x, heights)))
 
 
 def _least(height: float) -> float:
@@ -77,22 +81,31 @@ def _stacked(x: float, heights: dict[str, float]) -> Iterable[Box]:
             y += height
 
 
-def _said(bar: Bar) -> str:
+def _said_of_day(bar: Bar) -> str:
+    if not bar.time.total:
+        return f"{day(bar.day)}: no data"
     known = bar.counts.working + bar.counts.provider
-    parts = [f"{percent(bar.uptime)} of {count(known)} looks worked" if known else "no looks that count"]
-    for name, length in (
-        ("down", bar.time.down),
-        ("degraded", bar.time.degraded),
-        ("unknown", bar.time.unknown),
-        ("maintenance or pause", bar.time.quiet),
-    ):
-        if length:
-            parts.append(f"{name} {lasting(length)}")
+    looks = f"{percent(bar.uptime)} of {count(known)} looks worked" if known else "no looks that count"
+    parts = [looks, *(f"{name} {lasting(length)}" for name, length in _lengths(bar.time) if length)]
     return f"{day(bar.day)}: {', '.join(parts)}"
 
 
+def _said_of_minute(spell: Spell, timezone: tzinfo) -> str:
+    states = " and ".join(name for name, length in (("up", spell.time.up), *_lengths(spell.time)) if length)
+    bad = spell.counts.provider
+    failed = f", {plural(bad, 'look', 'looks')} failed" if bad else ""
+    return f"{local(spell.start, timezone):%H:%M}: {states or 'no data'}{failed}"
+
+
+def _lengths(time: StateTime) -> Iterable[tuple[str, int]]:
+    yield "down", time.down
+    yield "degraded", time.degraded
+    yield "unknown", time.unknown
+    yield "maintenance or pause", time.quiet
+
+
 def spoken(bars: Sequence[Bar]) -> str:
-    """The same for whoever cannot see it."""
+    """The 90 days for whoever cannot see them."""
     down = sum(bool(bar.time.down) for bar in bars)
     degraded = sum(bool(bar.time.degraded) and not bar.time.down for bar in bars)
     watched = sum(bool(bar.time.total) for bar in bars)

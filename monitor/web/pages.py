@@ -201,6 +201,7 @@ def _environment() -> Environment:
     }
     environment.filters["iso"] = iso
     environment.filters["columns"] = drawing.columns
+    environment.filters["minutes"] = drawing.minutes
     environment.filters["spoken"] = drawing.spoken
     environment.globals |= {
         "asset": lambda name: assets()[name].address,
@@ -211,7 +212,7 @@ def _environment() -> Environment:
         "Metric": Metric,
         "PHASES": drawing.PHASES,
         "PHASE_WORDS": drawing.PHASE_WORDS,
-        "DAY_WIDTH": drawing.DAY_WIDTH,
+        "COLUMN_WIDTH": drawing.COLUMN_WIDTH,
         "BAR_HEIGHT": drawing.BAR_HEIGHT,
         "CHART_WIDTH": drawing.CHART_WIDTH,
         "CHART_HEIGHT": drawing.CHART_HEIGHT,

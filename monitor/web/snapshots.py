@@ -212,6 +212,7 @@ class Snapshots:
             windows=measured.windows,
             unread=frozenset() if head is None else measured.unread,
             bars=measured.bars,
+            hour=measured.hour,
             last_probe=None if head is None else head.last,
         )
 
@@ -236,6 +237,7 @@ class Snapshots:
                     windows=measured.windows,
                     unread=measured.unread,
                     bars=measured.bars,
+                    hour=measured.hour,
                     last_probe=None if before is None else before.last_probe,
                 )
             )

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 import structlog
 
 from monitor.clock import Clock
-from monitor.core.instant import DAY, Instant
-from monitor.core.snapshot import Listing, Site, heard, nothing_known
+from monitor.core.instant import DAY, MINUTE, Instant
+from monitor.core.snapshot import Listing, Site, Spell, heard, nothing_known, spells
 from monitor.core.uptime import PUBLISHED, Bar, Record, Window, WindowFigures, bars, window
 from monitor.store import history
 from monitor.store.engine import Database, DatabaseAway
@@ -32,6 +32,7 @@ READ_S = 30.0
 """Limit for the raw results of one endpoint."""
 AFTER_FAILURE_S = 5.0
 BAR_DAYS = 90
+HOUR_BARS = 60
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +42,7 @@ class Measured:
     windows: Mapping[Window, WindowFigures]
     unread: frozenset[Window] = frozenset()
     bars: Sequence[Bar] = ()
+    hour: Sequence[Spell] = ()
 
 
 @dataclass(slots=True, kw_only=True)
@@ -49,6 +51,7 @@ class Tier:
 
     windows: tuple[Window, ...]
     with_bars: bool = False
+    with_hour: bool = False
     found: dict[str, Measured] = field(default_factory=dict)
     """By endpoint."""
     took_s: float | None = None
@@ -76,7 +79,7 @@ class Tiers:
         self._listings = listings
         self._clock = clock
         self._tiers = (
-            Tier(windows=(Window.H1,)),
+            Tier(windows=(Window.H1,), with_hour=True),
             Tier(windows=(Window.H24,)),
             Tier(windows=(Window.D7, Window.D30, Window.D90), with_bars=True),
         )
@@ -110,15 +113,18 @@ class Tiers:
         """All published windows of an endpoint; nothing known in those that are not there yet."""
         windows: dict[Window, WindowFigures] = {}
         days: Sequence[Bar] = ()
+        hour: Sequence[Spell] = ()
         for tier in self._tiers:
             measured = tier.found.get(endpoint)
             if measured is not None:
                 windows |= measured.windows
                 days = measured.bars or days
+                hour = measured.hour or hour
         return Measured(
             windows={which: windows.get(which) or nothing_known(which, now, RAW_KEPT) for which in PUBLISHED},
             unread=frozenset(PUBLISHED) - windows.keys(),
             bars=days,
+            hour=hour,
         )
 
     @property
@@ -142,6 +148,7 @@ class Tiers:
         return Measured(
             windows={which: window(which, record, now, RAW_KEPT) for which in tier.windows},
             bars=bars(record, BAR_DAYS, self._site.timezone, now) if tier.with_bars else (),
+            hour=spells(record, HOUR_BARS, MINUTE, now) if tier.with_hour else (),
         )
 
     def _beside(self, tier: Tier, database: Database) -> None:

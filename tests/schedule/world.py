@@ -213,7 +213,7 @@ class Watched:
     async def settled(self) -> None:
         """Until no probe runs and no slot that has come is still to be dealt with; soon, it must be."""
         began = self.world.mono
-        while self._running or self.schedule.waiting or self._owed():  # noqa: ASYNC110
+        while self._running or self.schedule.waiting or self._owed():
             await asyncio.sleep(0.01)
         assert self.world.mono - began < 60
 

@@ -272,22 +272,23 @@ class _Living:
         return Figures(total_ms=sum(setup) + wait, own_ms=0.3), phases
 
 
-def write(database: Database, pasts: Sequence[Past], now: Instant, *, beat: bool = True) -> None:
+def write(url: str, pasts: Sequence[Past], now: Instant) -> None:
     """Migrate the database and write all of it, as a daemon that beat last at `now`."""
-    migrate.upgrade(database)
-    ownership = lock.acquire(database)
-    assert ownership is not None
+    database = Database(url)
     try:
+        migrate.upgrade(database)
+        ownership = lock.acquire(database)
+        assert ownership is not None
         journal = Journal(database, ownership.epoch)
         steps = [step for past in pasts for step in past.steps]
         names = {step.segment.endpoint for step in steps if step.segment is not None}
         journal.register(sorted(names), now)
         for bite in _bites(steps):
             journal.write(bite)
-        if beat:
-            journal.beat(now, {"version": "0.1.0", "stored": len(steps), "in_flight": 0})
-    finally:
+        journal.beat(now, {"version": "0.1.0", "stored": len(steps), "in_flight": 0})
         ownership.release()
+    finally:
+        database.dispose()
 
 
 def _bites(steps: Sequence[Step]) -> Iterator[Sequence[Step]]:

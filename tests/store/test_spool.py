@@ -42,7 +42,8 @@ def test_another_process_takes_it_up_with_all_that_was_known(tmp_path: Path) -> 
     spool.close()
     again = Spool(tmp_path / "spool")
     again.resume()
-    assert again.known() == (KNOWN, [step(1), step(2)])
+    known, steps = again.known()
+    assert (known, list(steps)) == (KNOWN, [step(1), step(2)])
     assert everything(again) == [step(1), step(2)]
 
 

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from decimal import Decimal
+from typing import Any
 
 from monitor.core.figures import Figures, TokenSource
 from monitor.core.instant import SECOND, Instant
@@ -27,7 +28,7 @@ PHASES = Phases(
 START = Instant(1_800_000_000 * SECOND)
 
 
-def result(number: int = 0, *, endpoint: str = "acme/one", **changes: object) -> Result:
+def result(number: int = 0, *, endpoint: str = "acme/one", **changes: Any) -> Result:
     """The result of the slot so many minutes after the start; 3 ms late."""
     slot = Instant(START + number * 60 * SECOND)
     at = Instant(slot + 3_000)
@@ -57,8 +58,8 @@ def result(number: int = 0, *, endpoint: str = "acme/one", **changes: object) ->
         cost_usd=Decimal("0.0000297"),
         timeline=pack(PHASES),
     )
-    return replace(usual, **changes)  # type: ignore[arg-type]
+    return replace(usual, **changes)
 
 
-def step(number: int = 0, **changes: object) -> Step:
+def step(number: int = 0, **changes: Any) -> Step:
     return Step(result=result(number, **changes))

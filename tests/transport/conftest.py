@@ -1,5 +1,6 @@
 """Servers, names and certificates for the tests of the transport."""
 
+import gc
 import socket
 import ssl
 from collections.abc import AsyncIterator, Iterator
@@ -96,6 +97,7 @@ async def named(names: NameServer) -> AsyncIterator[Named]:
 def open_files() -> Iterator[None]:
     """Afterwards as many files are open as before; but one stays, for stamps, as long as the process does."""
     stamps()
+    gc.collect()  # what an earlier test let lie would vanish in the middle of this one
     before = _open_files()
     yield
     assert _open_files() == before

@@ -74,7 +74,7 @@ class Desk:
         try:
             yield writer
         finally:
-            await writer.close()
+            writer.close()
             await task
             writer.release()
 

@@ -1,0 +1,191 @@
+"""PostgreSQL stops, freezes, or is not there yet: nobody who is watched or told notices."""
+
+import time
+
+import pytest
+
+from monitor.core.instant import Instant
+from tests.support.daemon import Home, alerting, channel, website
+from tests.support.postgres import Cluster
+from tests.support.receiver import Receiver
+from tests.support.records import Records
+from tests.support.simulated import Simulated
+
+AWAY_S = 30.0
+DRAINED_S = 60.0
+LOAD = 49
+LATE_S = 0.5
+"""What the database holds up is late by its watchdog's 2 s; a busy machine alone is not by as much."""
+TOLD_S = 8.0
+"""Two looks a second apart, and once the two seconds after which a silent database is given up."""
+
+
+def configure(home: Home, simulated: Simulated, receiver: Receiver, load: int) -> list[str]:
+    """One endpoint that can fail, and others that never do. Returns the others."""
+    simulated.define("acme")
+    simulated.define("steady")
+    slugs = tuple(f"s{number}" for number in range(load))
+    home.configure(
+        alerting(),
+        channel("ops", receiver.url),
+        website("acme", simulated.health_url("acme")),
+        website("steady", simulated.health_url("steady"), slugs=slugs),
+    )
+    return [f"steady/{slug}" for slug in slugs]
+
+
+@pytest.mark.parametrize("how", ["stopped", "frozen"])
+def test_a_database_that_is_away_for_half_a_minute_costs_nothing(
+    how: str,
+    postgres_home: Home,
+    postgres: Cluster,
+    simulated: Simulated,
+    receiver: Receiver,
+) -> None:
+    home = postgres_home
+    steady = configure(home, simulated, receiver, LOAD)
+    daemon = home.ready()
+    daemon.wait("probe.stored", count=3 * LOAD)
+    began = Instant(time.time_ns() // 1000)
+    with postgres.stopped() if how == "stopped" else postgres.frozen():
+        ends = time.monotonic() + AWAY_S
+        simulated.set("acme", "http_503")
+        receiver.wait(lambda message: message.title == "DOWN: acme health", within_s=TOLD_S)
+        daemon.wait("database.away")
+        simulated.set("acme", "ok")
+        receiver.wait(lambda message: message.title.startswith("RECOVERED"), within_s=TOLD_S)
+        assert not daemon.heard("database.back")
+        time.sleep(ends - time.monotonic())  # it is away for as long as that, whatever happens
+    back = time.monotonic()
+    daemon.wait("database.back", within_s=DRAINED_S)
+    drained_s = time.monotonic() - back
+    assert not (home.state / "spool").exists()
+    assert daemon.stop()[0] == 0
+
+    records = home.records()
+    for endpoint in [*steady, "acme/health"]:
+        records.check_slots(endpoint)
+    assert not records.rows('SELECT * FROM gap WHERE "last" > :began', began=began)
+    probes = [probe for probe in records.probes() if probe.slot > began and probe.outcome != "cancelled"]
+    assert len(probes) >= (LOAD + 1) * AWAY_S
+    assert {probe.outcome for probe in probes if probe.endpoint in steady} == {"ok"}
+    assert {probe.outcome for probe in probes} == {"ok", "http_5xx"}
+    late = sorted(probe.late_s for probe in probes)
+    assert late[round(0.99 * len(late))] < LATE_S, late[-20:]
+    _check_told_once(records, receiver)
+    print(f"{how}: {len(probes)} slots, drained in {drained_s:.1f} s, latest start {late[-1] * 1000:.0f} ms")
+
+
+def _check_told_once(records: Records, receiver: Receiver) -> None:
+    """One outage: one incident that ended, both of its messages sent once and known as sent."""
+    [incident] = records.rows("SELECT id, ended_at FROM incident")
+    assert incident.ended_at is not None
+    assert [message.reference for message in receiver.messages] == [f"[{incident.id}#{n}]" for n in (1, 2)]
+    assert records.value("SELECT count(*) FROM alert WHERE sent_at IS NOT NULL") == 2
+
+
+def test_a_kill_while_the_database_is_away_loses_nothing(
+    postgres_home: Home, postgres: Cluster, simulated: Simulated, receiver: Receiver
+) -> None:
+    home = postgres_home
+    steady = configure(home, simulated, receiver, 3)
+    first = home.ready()
+    first.wait("probe.stored", count=6)
+    with postgres.stopped():
+        simulated.set("acme", "http_503")
+        receiver.wait(lambda message: message.title == "DOWN: acme health")
+        first.wait("probe.stored", count=12)
+        first.kill()
+        second = home.ready()  # from the spool
+        second.wait("probe.stored", endpoint="acme/health", outcome="http_5xx")
+        simulated.set("acme", "ok")
+        receiver.wait(lambda message: message.title.startswith("RECOVERED"))
+        second.kill()
+        third = home.ready()
+        third.wait("probe.stored", count=4)
+    third.wait("database.back")
+    assert third.stop()[0] == 0
+
+    records = home.records()
+    logged = {line["probe"] for daemon in home.daemons for line in daemon.heard("probe.stored")}
+    assert logged <= {probe.id for probe in records.probes()}
+    for endpoint in [*steady, "acme/health"]:
+        records.check_slots(endpoint)
+    [incident] = records.rows("SELECT id, ended_at FROM incident")
+    assert incident.ended_at is not None
+    assert {message.incident for message in receiver.messages} == {incident.id}
+    # Each of the two kills may have come between a message and its mark.
+    assert len(receiver.messages) <= 4
+    assert records.value("SELECT count(*) FROM alert WHERE sent_at IS NOT NULL") == 2
+
+
+def test_without_database_and_without_memory_it_waits_until_there_is_one(
+    postgres_home: Home, postgres: Cluster, simulated: Simulated, receiver: Receiver
+) -> None:
+    home = postgres_home
+    configure(home, simulated, receiver, 1)
+    with postgres.stopped():
+        daemon = home.start()
+        line = daemon.wait("daemon.waiting")
+        assert "refuses connections" in line["reason"]
+    daemon.wait("daemon.ready")
+    daemon.wait("probe.stored", count=2)
+    assert len(daemon.heard("daemon.waiting")) <= 3  # a line when the reason changes, not one a second
+    assert daemon.stop()[0] == 0
+
+
+def test_while_it_waits_it_can_be_told_to_stop(
+    postgres_home: Home, postgres: Cluster, simulated: Simulated, receiver: Receiver
+) -> None:
+    configure(postgres_home, simulated, receiver, 1)
+    with postgres.frozen():
+        daemon = postgres_home.start()
+        daemon.wait("daemon.waiting")
+        status, seconds = daemon.stop()
+    assert (status, seconds < 10) == (0, True)
+
+
+def test_a_frozen_database_does_not_keep_the_daemon_from_stopping(
+    postgres_home: Home, postgres: Cluster, simulated: Simulated, receiver: Receiver
+) -> None:
+    home = postgres_home
+    steady = configure(home, simulated, receiver, 3)
+    daemon = home.ready()
+    daemon.wait("probe.stored", count=8)
+    with postgres.frozen():
+        daemon.wait("database.away")
+        status, seconds = daemon.stop()
+        assert (status, seconds < 10) == (0, True)
+    again = home.ready()
+    again.wait("spool.drained")
+    again.wait("probe.stored", count=4)
+    assert again.stop()[0] == 0
+    records = home.records()
+    logged = {line["probe"] for one in home.daemons for line in one.heard("probe.stored")}
+    assert logged <= {probe.id for probe in records.probes()}
+    for endpoint in [*steady, "acme/health"]:
+        records.check_slots(endpoint)
+
+
+def test_a_reboot_that_brings_the_daemon_up_before_its_database_tells_nothing_twice(
+    postgres_home: Home, postgres: Cluster, simulated: Simulated, receiver: Receiver
+) -> None:
+    """It starts from its checkpoint: what had been told, and that it had been told, stands there."""
+    home = postgres_home
+    configure(home, simulated, receiver, 1)
+    first = home.ready()
+    first.wait("probe.stored", endpoint="acme/health", outcome="ok")
+    simulated.set("acme", "http_503")
+    receiver.wait(lambda message: message.title == "DOWN: acme health")
+    first.wait("probe.stored", endpoint="acme/health", outcome="http_5xx", count=3)
+    assert first.stop()[0] == 0
+    with postgres.stopped():
+        second = home.ready()
+        second.wait("probe.stored", endpoint="acme/health", outcome="http_5xx", count=3)
+    second.wait("database.back")
+    simulated.set("acme", "ok")
+    receiver.wait(lambda message: message.title.startswith("RECOVERED"))
+    assert second.stop()[0] == 0
+    records = home.records()
+    _check_told_once(records, receiver)
+    records.check_slots("acme/health")

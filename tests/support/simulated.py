@@ -1,0 +1,76 @@
+"""The simulated providers as a process, switched over HTTP."""
+
+import json
+import signal
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from tests.support import child
+from tests.support.daemon import TOP
+
+QUICK: dict[str, Any] = {"headers_ms": 0, "ttft_ms": 5, "tokens_per_s": 5000, "health_ms": 0}
+
+
+class Simulated:
+    """Providers on loopback; none until `define`."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+    def define(self, provider: str, **profile: object) -> None:
+        """Add a provider, or make it another one, that answers well and at once."""
+        self._post({"provider": provider, "profile": {**QUICK, **profile}})
+
+    def set(self, provider: str, behaviour: object) -> None:
+        """`ok`, the name of a behaviour, or `{"name": …, field: …}`."""
+        self._post({"provider": provider, "behaviour": behaviour})
+
+    def log(self, provider: str | None = None) -> list[dict[str, Any]]:
+        """What the providers were asked, or one of them, oldest first."""
+        entries: list[dict[str, Any]] = self._get("/_log")["requests"]
+        return [entry for entry in entries if provider in (None, entry["provider"])]
+
+    def base_url(self, provider: str) -> str:
+        return f"{self.url}/{provider}/v1"
+
+    def health_url(self, provider: str) -> str:
+        return f"{self.url}/{provider}/health"
+
+    def _get(self, path: str) -> Any:
+        with urllib.request.urlopen(self.url + path, timeout=10) as reply:
+            return json.load(reply)
+
+    def _post(self, wish: dict[str, object]) -> None:
+        request = urllib.request.Request(f"{self.url}/_control", json.dumps(wish).encode(), method="POST")
+        with urllib.request.urlopen(request, timeout=10) as reply:
+            reply.read()
+
+
+@contextmanager
+def simulating() -> Iterator[Simulated]:
+    program = [sys.executable, "-m", "monitor.simulator", "--listen", "127.0.0.1:0", "--scenario", "calm"]
+    process = child.start(program, cwd=TOP, stdout=subprocess.PIPE)
+    try:
+        assert process.stdout is not None
+        yield Simulated(process.stdout.readline().decode().split()[-1])
+    finally:
+        child.end(process, signal.SIGTERM)
+
+
+@pytest.fixture(scope="session")
+def _simulated() -> Iterator[Simulated]:
+    with simulating() as one:
+        yield one
+
+
+@pytest.fixture
+def simulated(_simulated: Simulated) -> Simulated:
+    """The session's simulator. A test defines the providers that it needs; `acme` answers well."""
+    _simulated.define("acme")
+    return _simulated
