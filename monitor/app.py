@@ -245,6 +245,8 @@ class Daemon:
         notify.accept(start.known.owed)
         notify.start()
         schedule.start()
+        if self._waking is not None:
+            self._waking.take()  # the start is no measure
         scale = Scale(self._clock.monotonic(), run_queue_delay_s())
         parts = _Parts(writer, notify, pipeline, schedule, chores, scale)
         self._arrange(parts)
@@ -357,7 +359,8 @@ class Daemon:
         strain = scale.weigh(
             self._clock.monotonic(), busy_s=busy_s, away_s=away_s, delay_s=run_queue_delay_s()
         )
-        parts.pipeline.gate.adjust(overloaded=strain.reason is not None)
+        # Where others hold the cores, it would not help to ask for less.
+        parts.pipeline.gate.adjust(overloaded=scale.overload is not None and strain.is_busy)
         if scale.overload is not None and before is None:
             log.warning("daemon.overloaded", reason=scale.overload, at_once=parts.pipeline.gate.limit)
         elif before is not None and scale.overload is None:

@@ -44,6 +44,11 @@ class Strain:
     """The longest time that it did not look at its sockets."""
 
     @property
+    def is_busy(self) -> bool:
+        """It is our own work that is too much."""
+        return self.busy > MOST_BUSY
+
+    @property
     def reason(self) -> str | None:
         """Why it is too much, for a person; None while all is well."""
         if self.delayed is not None and self.delayed > MOST_DELAYED:
@@ -51,7 +56,7 @@ class Strain:
                 f"the monitor waited for a core {self.delayed:.0%} of the time, because other programs"
                 " use them: give it more CPU, or a higher priority"
             )
-        if self.busy > MOST_BUSY:
+        if self.is_busy:
             return (
                 f"the monitor works {self.busy:.0%} of the time and cannot keep up: longer intervals,"
                 " fewer endpoints or a faster machine would help"

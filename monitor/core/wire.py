@@ -94,7 +94,9 @@ class Arrival:
     earliest: float
     """Lower bound of the moment at which the first of these bytes came; `at` where exact."""
     last: bool = True
-    """The last of these bytes were the last of what was read, so `at` is theirs exactly."""
+    """The last of these bytes were the last of what was read, so `at` is theirs and no other's."""
+    stamped: bool = True
+    """`at` is the moment of arrival, not that of a read, which may have been late."""
 
 
 class Reply(Protocol):

@@ -323,7 +323,8 @@ def _stream(reading: Reading, dialect: Dialect, parser: Parser, arrival: Arrival
     if events and parser.settled and arrival.last:
         for token in tokens[newest:]:
             token.ended_read = True
-            token.earliest = token.at
+            if arrival.stamped:
+                token.earliest = token.at
     if parser.too_large is not None:
         reading.fault = Fault(FaultKind.TOO_LARGE, Phase.BODY, parser.too_large)
         reading.over = True

@@ -94,6 +94,9 @@ class Connection:
         self._at = self._drained
         """The latest and the earliest moment at which the bytes at hand can have come."""
         self._earliest = self._drained
+        self._stamped = True
+        """The kernel says so."""
+        self._all_stamped = True
         self._gathering = False
         self._may_gather = True
         self._asked: float | None = None
@@ -350,39 +353,37 @@ class Connection:
 
     def _stamp(self, sock: socket.socket, read: Read) -> None:
         """When these bytes came: exactly, or between two moments."""
-        waking = self._means.waking
-        floor = self._drained
-        if waking is not None and not self._gathering:
-            floor = max(floor, waking.quiet)
         self._at = self._earliest = read.at
         if read.size == 0:
             return
+        waking, segments, gathering = self._means.waking, self._segments, self._gathering
+        floor = self._drained
+        if waking is not None and not gathering:
+            floor = max(floor, waking.quiet)
+        exact = not gathering and segments.single(sock, read.size)
+        if gathering:
+            self._may_gather = not segments.held_back(sock, read.size)
+        self._stamped = read.stamped
+        if read.stamped and segments.disordered:
+            # The last byte's segment came before one that was lost: its stamp says too early a moment.
+            self._at, self._stamped, exact = monotonic(), False, False
         if not read.stamped:
-            self._earliest = self._unstamped(read, floor)
-        elif self._gathering:
-            self._may_gather = not self._segments.held_back(sock, read.size)
-            self._earliest = floor
-        elif not self._segments.single(sock, read.size):
-            self._earliest = min(floor, read.at)
+            self._earliest = self._unstamped(floor)
+        elif not exact:
+            self._earliest = min(floor, self._at)
         if read.size < len(self._means.buffer):
             self._drained = read.began
-        if self._phase is Phase.BODY or self._phase is Phase.HEADERS:
-            self._timeline.clock = self._clock(read)
+        self._all_stamped = self._all_stamped and self._stamped
+        self._timeline.clock = Clock.KERNEL if self._all_stamped else Clock.USER
 
-    def _unstamped(self, read: Read, floor: float) -> float:
+    def _unstamped(self, floor: float) -> float:
         """The earliest moment, where only our own clock tells when the read was."""
         waking = self._means.waking
-        if waking is None or self._gathering:
-            return read.at if waking is None else floor
+        if waking is None:
+            return self._at
         # Whoever wakes an idle loop wakes it at once; what was there before came since the last look.
-        return max(self._drained, waking.woke) if waking.waited else floor
-
-    def _clock(self, read: Read) -> Clock:
-        """Whose clock the timeline is by: ours, as soon as one read was."""
-        if not read.stamped:
-            return Clock.USER
-        known = self._timeline.headers is not None
-        return self._timeline.clock if known else Clock.KERNEL
+        woken = waking.waited and not self._gathering
+        return max(self._drained, waking.woke) if woken else floor
 
     def _absorb(self, data: memoryview) -> None:
         session = self._session
@@ -423,7 +424,7 @@ class Connection:
             if self._timeline.first_byte is None:
                 self._mark("first_byte")
             last = settled and _ends_with(data, piece)
-            self._queue.append(Arrival(piece, at, self._earliest, last))
+            self._queue.append(Arrival(piece, at, self._earliest, last, self._stamped))
             self._wake()
         if response.complete:
             self._hang_up()

@@ -116,13 +116,15 @@ class Segments:
     every byte of it, and whether the other side holds segments back until we read.
     """
 
-    __slots__ = ("_count", "_disorder", "_prompt", "_received")
+    __slots__ = ("_count", "_disorder", "_prompt", "_received", "disordered")
 
     def __init__(self) -> None:
         self._count = 0
         self._disorder = 0
         self._received = 0
         self._prompt = _Mean()
+        self.disordered = False
+        """Of the last read: some segments came before their turn, so the stamp may be that of another."""
 
     def single(self, sock: socket.socket, count: int) -> bool:
         """After a read of `count` bytes that drained the socket: they came in one segment, in order.
@@ -134,9 +136,9 @@ class Segments:
         if info is None:
             return False
         came = info.segments - self._count
-        single = came == 1 and info.disorder == self._disorder
+        self._order(info)
+        single = came == 1 and not self.disordered
         self._prompt.add(count, came)
-        self._disorder = info.disorder
         if info.received == self._received:
             # Nothing came behind our back: the next read is counted from here.
             self._count = info.segments
@@ -152,9 +154,14 @@ class Segments:
         self._received += count
         if info is None:
             return True
+        self._order(info)
         came, self._count = info.segments - self._count, info.segments
         usual = self._prompt.value
         return usual is not None and count > _COALESCED * usual * max(1, came)
+
+    def _order(self, info: "TcpInfo") -> None:
+        self.disordered = info.disorder != self._disorder
+        self._disorder = info.disorder
 
 
 class _Mean:

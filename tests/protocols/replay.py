@@ -28,6 +28,7 @@ class Piece:
 
     data: bytes
     after: float = 0.010
+    stamped: bool = True
 
 
 @dataclass(frozen=True)
@@ -115,7 +116,7 @@ class PlayedReply:
         self._room -= len(piece.data)
         if self._room < 0:
             raise WireFault(Fault(FaultKind.TOO_LARGE, Phase.BODY, "the body is too large"), due)
-        return Arrival(piece.data, due, due - 0.002)
+        return Arrival(piece.data, due, due - 0.002, stamped=piece.stamped)
 
     def _end(self, until: float) -> None:
         ending = self._recording.ending

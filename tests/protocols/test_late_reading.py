@@ -2,7 +2,8 @@
 
 import pytest
 
-from tests.protocols.replay import Recording, Replay, events, look, look_of, streamed
+from monitor.core.figures import measure
+from tests.protocols.replay import Piece, Recording, Replay, events, look, look_of, streamed
 
 pytestmark = pytest.mark.anyio
 
@@ -56,3 +57,13 @@ async def test_only_the_token_that_ended_a_read_has_a_stamp_of_its_own():
     seen = await look(look_of("openai-chat"), recording)
     assert [token.ended_read for token in seen.timeline.tokens] == [False, False, True, True]
     assert [token.earliest < token.at for token in seen.timeline.tokens] == [True, True, False, False]
+
+
+async def test_without_a_stamp_no_token_is_exact_but_speed_is_told_all_the_same():
+    pieces = [Piece(events(chunk("word ")), 0.050, stamped=False) for _ in range(20)]
+    end = Piece(events(chunk("", "stop")), 0.010, stamped=False)
+    seen = await look(look_of("openai-chat"), Recording([*pieces, end]))
+    assert all(token.ended_read for token in seen.timeline.tokens)
+    figures = measure(seen)
+    assert figures.ttft_uncertainty_ms == pytest.approx(2.0)
+    assert figures.output_speed is not None

@@ -1,8 +1,8 @@
 """Connecting: both families, and every way in which it fails."""
 
 import asyncio
-import gc
 import errno
+import gc
 import resource
 import socket
 from collections.abc import Iterator
