@@ -98,6 +98,8 @@ class Connection:
         """The kernel says so."""
         self._all_stamped = True
         self._gathering = False
+        self._gathered: asyncio.TimerHandle | None = None
+        """When what has gathered is to be read."""
         self._may_gather = True
         self._asked: float | None = None
         """When we sent what the server has yet to answer, in the handshake."""
@@ -123,9 +125,11 @@ class Connection:
         They may gather for `gather_s` before they are read, unless that holds the server up.
         """
         queue = self._queue
-        wanted = gather_s > 0 and self._may_gather
-        if not queue and (wanted or self._gathering):
-            await self._gather(min(monotonic() + gather_s, until), wanted=wanted)
+        if not queue and self._sock is not None and self._gathered is None:
+            if gather_s > 0 and self._may_gather:
+                self._gather(self._sock, min(monotonic() + gather_s, until))
+            elif self._gathering:
+                self._read_promptly()
         while not queue:
             if self.response.complete:
                 return None
@@ -154,19 +158,27 @@ class Connection:
         """Days until the server's certificate expires; None without TLS."""
         return None if self._session is None else self._session.certificate_days(SYSTEM.now())
 
-    async def _gather(self, until: float, *, wanted: bool) -> None:
+    def _gather(self, sock: socket.socket, moment: float) -> None:
         """Let bytes lie where they are until then, unless there are many, or no more will come."""
-        sock = self._sock
-        if sock is None:
-            return
-        if wanted is not self._gathering:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, GATHERED_BYTES if wanted else 1)
-            self._gathering = wanted
-        if wanted:
-            try:
-                await self._news(min(until, self._limit))
-            except TimeUp:
-                self._on_readable()
+        if not self._gathering:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, GATHERED_BYTES)
+            self._gathering = True
+        self._gathered = self._loop.call_at(moment, self._gather_in)
+
+    def _gather_in(self) -> None:
+        """The moment has come. If nothing has, whatever comes next is read as it comes."""
+        self._gathered = None
+        self._on_readable()
+        if not self._has_news():
+            self._read_promptly()
+
+    def _read_promptly(self) -> None:
+        if self._gathered is not None:
+            self._gathered.cancel()
+            self._gathered = None
+        if self._gathering and self._sock is not None:
+            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
+        self._gathering = False
 
     # Before the request
 
@@ -457,6 +469,9 @@ class Connection:
         sock, self._sock = self._sock, None
         if sock is None:
             return
+        if self._gathered is not None:
+            self._gathered.cancel()
+            self._gathered = None
         self._loop.remove_reader(sock.fileno())
         if self._writing:
             self._loop.remove_writer(sock.fileno())
