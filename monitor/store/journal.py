@@ -8,11 +8,14 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from operator import itemgetter
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, and_, bindparam, func, select, update
+from sqlalchemy import Connection, Dialect, and_, bindparam, func, select, update
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
+from sqlalchemy.dialects.postgresql.base import PGDialect
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+from sqlalchemy.dialects.sqlite.base import SQLiteDialect
 from sqlalchemy.schema import Table
 
 from monitor.core.alert import Alert, Kind
@@ -36,6 +39,7 @@ from monitor.store.engine import WRITE_S, Database, DatabaseAway
 from monitor.store.prune import prune
 
 PICO = Decimal(10) ** 12
+_compact = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 _MOST_INT = 2**31 - 1
 
 T = TypeVar("T")
@@ -82,6 +86,10 @@ class Journal:
         self._ids: dict[str, int] = {}
         insert = sqlite_insert if database.is_sqlite else postgresql_insert
         self._statements = _statements(insert)
+        words: Dialect = SQLiteDialect()
+        if not database.is_sqlite:
+            words = PGDialect(paramstyle="format")  # type: ignore[no-untyped-call]  # theirs
+        self._many = {name: _Many(self._statements[name], words) for name in ("probe", "belief")}
         self._insert = insert
 
     def write(self, steps: Sequence[Step]) -> None:
@@ -176,7 +184,9 @@ class Journal:
         for name, belief in beliefs.items():
             rows["belief"].append(_belief_row(belief, self._number(connection, name, belief.since)))
         for name, statement in self._statements.items():
-            if rows[name]:
+            if rows[name] and name in self._many:
+                self._many[name].run(connection, rows[name])
+            elif rows[name]:
                 connection.execute(statement, rows[name])
 
     def _gather(self, connection: Connection, step: Step, rows: dict[str, list[Row]]) -> None:
@@ -388,6 +398,18 @@ def _statements(insert: Any) -> dict[str, Any]:
     }
 
 
+class _Many:
+    """A statement for many rows, in the driver's own words: SQLAlchemy would look at each row anew."""
+
+    def __init__(self, statement: Any, words: Dialect) -> None:
+        compiled = statement.compile(dialect=words)
+        self._text = str(compiled)
+        self._pick: Callable[[Row], tuple[Any, ...]] = itemgetter(*compiled.positiontup)
+
+    def run(self, connection: Connection, rows: Iterable[Row]) -> None:
+        connection.exec_driver_sql(self._text, [self._pick(row) for row in rows])
+
+
 def _excluded(statement: Any, table: Table, *keys: str) -> dict[str, Any]:
     return {
         column.name: statement.excluded[column.name] for column in table.columns if column.name not in keys
@@ -448,7 +470,7 @@ def _belief_row(belief: Belief, number: int) -> Row:
         "state": belief.shown,
         "since": belief.since,
         "reason": belief.reason,
-        "body": json.dumps(belief_json(belief), separators=(",", ":")),
+        "body": _compact(belief_json(belief)),
     }
 
 
