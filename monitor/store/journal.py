@@ -283,12 +283,18 @@ class Journal:
                 beliefs[name] = replace(beliefs[name], ring=ring)
             if slot is not None:
                 accounted[name] = max(slot, accounted.get(name, slot))
+        segments = _read_segments(connection, names)
         return Checkpoint(
             at=now,
             beliefs=beliefs,
             owed=tuple(_read_owed(connection)),
-            segments=_read_segments(connection, names),
-            accounted=accounted,
+            segments=segments,
+            accounted={
+                # Slots of an earlier segment say nothing of the one in force.
+                name: slot
+                for name, slot in accounted.items()
+                if name not in segments or slot >= segments[name].starts
+            },
         )
 
     def stopped(self) -> Stopped:
