@@ -319,6 +319,7 @@ class Daemon:
             begin=pipeline.begin,
             gap=writer.gap,
             segment=writer.segment,
+            suspended=pipeline.suspended,
             accounted=start.known.accounted,
             in_force=start.known.segments,
             stopped_cleanly=start.stopped.cleanly,

@@ -277,6 +277,10 @@ class _Draft:
 
 def advance(belief: Belief, event: Event, rules: Rules, now: Instant) -> Consequence:
     """What follows from `event`, known at `now`."""
+    if isinstance(event, Look) and _silent_before(belief, event, rules):
+        # Whether a tick or a look is heard first after a silence is chance; history must not be.
+        silence = advance(belief, Tick(), rules, now)
+        return _joined(silence, advance(silence.belief, event, rules, now))
     if isinstance(event, Look):
         draft = _Draft(rules, now, _after(belief, event, rules, now))
     else:
@@ -300,6 +304,21 @@ def advance(belief: Belief, event: Event, rules: Rules, now: Instant) -> Consequ
         updates=tuple(draft.updates),
         alerts=tuple(draft.alerts),
         quiet=tuple(draft.quiet),
+    )
+
+
+def _silent_before(belief: Belief, look: Look, rules: Rules) -> bool:
+    """Whether the state had become unknown before this look began, and nobody has said so yet."""
+    return belief.state is not State.UNKNOWN and look.at > belief.classified + LAPSE * rules.interval
+
+
+def _joined(first: Consequence, then: Consequence) -> Consequence:
+    return Consequence(
+        belief=then.belief,
+        transitions=first.transitions + then.transitions,
+        updates=first.updates + then.updates,
+        alerts=first.alerts + then.alerts,
+        quiet=first.quiet + then.quiet,
     )
 
 
