@@ -88,6 +88,8 @@ class _Place:
     slot: Instant = Instant(0)
     maintenance: bool = False
     """Its slot lies in maintenance, so its result counts nowhere, whenever it ends."""
+    suspended: bool = False
+    """The host slept or we stood still while the look ran: no time in it means anything."""
 
 
 @dataclass(slots=True)
