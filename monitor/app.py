@@ -124,11 +124,9 @@ class Daemon:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._end.set)
-        warm = loop.run_in_executor(None, notifier.warm_up)
         page = PageProcess.of(self._config, self._state_dir, self._held.database.url)
         async with page, open_transports() as transports:
             start = await self._begin()
-            await warm
             if start is not None:
                 await self._live(start, transports)
         log.info("daemon.stopped")
