@@ -34,7 +34,7 @@ from monitor.schedule import Schedule, Scheduled
 from monitor.store import lock, migrate, prune
 from monitor.store.engine import Database, DatabaseAway
 from monitor.store.journal import Announced, Command, Journal, Stopped
-from monitor.store.lock import Deposed, Ownership, acquire
+from monitor.store.lock import Deposed, Ownership, acquire, renew
 from monitor.store.spool import CHECKPOINT, Spool, SpoolDamaged, load_checkpoint
 from monitor.transport.wire import Transports, open_transports
 from monitor.upkeep import Upkeep
@@ -72,6 +72,8 @@ class Held:
         """Lock and migrate; None while another daemon holds it. Raises DatabaseAway or NewerSchema."""
         if self.ownership is None or not self.ownership.alive():
             self.ownership = acquire(self.database)
+        else:
+            renew(self.database, self.ownership)
         if self.ownership is None:
             return None
         return Journal(self.database, self.ownership.epoch, self.ownership.alive)
