@@ -12,10 +12,6 @@ from operator import itemgetter
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Dialect, and_, bindparam, func, select, update
-from sqlalchemy.dialects.postgresql import insert as postgresql_insert
-from sqlalchemy.dialects.postgresql.base import PGDialect
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
-from sqlalchemy.dialects.sqlite.base import SQLiteDialect
 from sqlalchemy.schema import Table
 
 from monitor.core.alert import Alert, Kind
@@ -84,13 +80,9 @@ class Journal:
         self._epoch = epoch
         self._owned = owned
         self._ids: dict[str, int] = {}
-        insert = sqlite_insert if database.is_sqlite else postgresql_insert
-        self._statements = _statements(insert)
-        words: Dialect = SQLiteDialect()
-        if not database.is_sqlite:
-            words = PGDialect(paramstyle="format")  # type: ignore[no-untyped-call]  # theirs
+        self._insert, words = _dialect(database)
+        self._statements = _statements(self._insert)
         self._many = {name: _Many(self._statements[name], words) for name in ("probe", "belief")}
-        self._insert = insert
 
     def write(self, steps: Sequence[Step]) -> None:
         """All of it in one transaction. Raises DatabaseAway, DatabaseRefused or lock.Deposed."""
@@ -358,6 +350,17 @@ def _asked(connection: Connection, since: Instant) -> tuple[list[Command], list[
 def _never() -> Any:
     """A long list of names does not fit into one statement; removal is then left to the next start."""
     return schema.endpoint.c.id == -1
+
+
+def _dialect(database: Database) -> tuple[Callable[[Table], Any], Dialect]:
+    """How it inserts, and its words with a place for each value. Only the one in use is loaded."""
+    if database.is_sqlite:
+        from sqlalchemy.dialects import sqlite
+
+        return sqlite.insert, sqlite.dialect()
+    from sqlalchemy.dialects import postgresql
+
+    return postgresql.insert, postgresql.dialect(paramstyle="format")  # type: ignore[no-untyped-call]
 
 
 def _statements(insert: Any) -> dict[str, Any]:
