@@ -436,13 +436,15 @@ def _move(draft: _Draft, look: Look | None = None) -> None:
     move = _next(draft, look)
     if move is not None:
         before = draft.belief
-        draft.belief = replace(before, state=move.after, since=move.effective_at, reason=move.reason)
+        # A run that outlived a silence began before it; no moment belongs to two states.
+        since = max(move.effective_at, before.since)
+        draft.belief = replace(before, state=move.after, since=since, reason=move.reason)
         draft.transitions.append(
             Transition(
                 endpoint=before.endpoint,
                 sequence=before.sequence,
                 at=draft.now,
-                effective_at=move.effective_at,
+                effective_at=since,
                 before=before.state,
                 after=move.after,
                 reason=move.reason,

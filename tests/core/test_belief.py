@@ -141,6 +141,20 @@ def test_silence_for_three_intervals_is_unknown_since_then() -> None:
     assert stage.alerts == []
 
 
+def test_a_run_that_outlives_a_silence_does_not_reach_back_before_it() -> None:
+    stage = Stage().play("gbbb")
+    last = START + 3 * MINUTE
+    stage.now = Instant(last + 2 * MINUTE)
+    started = stage.now
+    # This look is still on its way when the silence becomes too long.
+    stage.wait(MINUTE + SECOND)
+    assert stage.state is State.UNKNOWN
+    stage.tell(look(started, "b"))
+    assert stage.state is State.DOWN
+    moments = [one.effective_at for one in stage.transitions]
+    assert moments == sorted(moments)
+
+
 def test_a_silence_stands_in_history_whether_a_tick_or_a_look_ends_it() -> None:
     ticked, looked = Stage().play("gg"), Stage().play("gg")
     for stage in (ticked, looked):
