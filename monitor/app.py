@@ -32,11 +32,11 @@ from monitor.notifier import Notifier
 from monitor.pipeline import Pipeline
 from monitor.purse import Purse
 from monitor.schedule import Schedule, Scheduled
-from monitor.store import migrate, prune
+from monitor.store import lock, migrate, prune
 from monitor.store.engine import Database, DatabaseAway
 from monitor.store.journal import Announced, Command, Journal, Stopped
-from monitor.store.lock import Deposed, Ownership, acquire
-from monitor.store.spool import Spool, SpoolDamaged, load_checkpoint
+from monitor.store.lock import Deposed, Ownership, acquire, renew
+from monitor.store.spool import CHECKPOINT, Spool, SpoolDamaged, load_checkpoint
 from monitor.strain import Scale, run_queue_delay_s
 from monitor.transport.waking import Waking, waking_of
 from monitor.transport.wire import Transports, open_transports
@@ -52,10 +52,16 @@ LAST_MESSAGES_S = 0.8
 LAST_STEPS_S = 3.0
 """For the writer, whose database may fall silent just then. Everything together stays below 10 s."""
 RETRY_S = 1.0
+GRACE_S = 15.0
+"""So long a standby leaves a database that was away to the daemon that owned it."""
 
 
 class Unready(Exception):
     """The daemon cannot start; the text says why and what to do."""
+
+
+class _StandBy(Exception):
+    """Another daemon decides here; the text says where."""
 
 
 @dataclass(slots=True)
@@ -69,6 +75,8 @@ class Held:
         """Lock and migrate; None while another daemon holds it. Raises DatabaseAway or NewerSchema."""
         if self.ownership is None or not self.ownership.alive():
             self.ownership = acquire(self.database)
+        else:
+            renew(self.database, self.ownership)
         if self.ownership is None:
             return None
         return Journal(self.database, self.ownership.epoch, self.ownership.alive)
@@ -111,6 +119,10 @@ class Daemon:
         url = database_url(config, state_dir, secrets)
         self._held = Held(Database(url, state_dir=state_dir))
         self._spool = Spool(state_dir / "spool")
+        self._folder: int | None = None
+        """The descriptor that holds the lock on the state folder."""
+        self._has_stood_by = False
+        self._patient_until = 0.0
 
     async def run(self) -> None:
         """Until SIGTERM or SIGINT. Raises Unready, lock.Deposed, or whatever a bug raises."""
@@ -119,7 +131,6 @@ class Daemon:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._end.set)
-        warm = loop.run_in_executor(None, notifier.warm_up)
         page = PageProcess.of(self._config, self._state_dir, self._held.database.url)
         self._waking = waking_of(loop)
         async with page, open_transports() as transports:
@@ -127,7 +138,6 @@ class Daemon:
             if not self._kernel_stamps:
                 log.warning("stamps.unavailable", clock="user")
             start = await self._begin()
-            await warm
             if start is not None:
                 await self._live(start, transports)
         log.info("daemon.stopped")
@@ -139,18 +149,14 @@ class Daemon:
         said = ""
         while not self._end.is_set():
             try:
-                start = await asyncio.to_thread(self._try_to_begin)
-            except DatabaseAway as away:
-                start, why = None, str(away)
+                return await asyncio.to_thread(self._try_to_begin)
+            except (_StandBy, DatabaseAway) as why_not:
+                why = str(why_not)
             except SpoolDamaged as damage:
                 raise Unready(
                     f"{damage}: what it holds beyond that cannot be trusted; to start without it,"
                     f" move {self._spool.path} away"
                 ) from None
-            else:
-                why = "standby: another daemon holds this database"
-            if start is not None:
-                return start
             if why != said:
                 log.warning("daemon.waiting", reason=why)
                 systemd.say(why)
@@ -159,22 +165,49 @@ class Daemon:
                 await asyncio.wait_for(self._end.wait(), RETRY_S)
         return None
 
-    def _try_to_begin(self) -> Start | None:
-        """In a thread. None: another daemon holds the database."""
+    def _try_to_begin(self) -> Start:
+        """In a thread. Raises DatabaseAway, or _StandBy while another daemon decides."""
+        self._claim_folder()
         try:
             migrate.upgrade(self._held.database)
+            self._leave_it_to_the_owner()
             journal = self._held.take()
         except DatabaseAway:
+            self._patient_until = self._clock.monotonic() + GRACE_S
             known = self._without_database()
             if known is None:
                 raise
             return Start(None, known, Stopped(beat_at=None, cleanly=False), ([], []), {})
         if journal is None:
-            return None
+            self._forget()
+            raise _StandBy("standby: another daemon holds this database")
+        return self._begin_from(journal)
+
+    def _claim_folder(self) -> None:
+        """The spool and the checkpoint have one owner, even while no database can say who that is."""
+        if self._folder is None:
+            self._folder = lock.lock_file(self._state_dir / "lock")
+        if self._folder is None:
+            raise _StandBy(f"standby: another daemon uses the state folder {self._state_dir}")
+
+    def _forget(self) -> None:
+        """Another daemon decides, so what we knew is of the past. Should the database go away now, that
+        one goes on without it, and there must not be two.
+        """
+        self._has_stood_by = True
+        (self._state_dir / CHECKPOINT).unlink(missing_ok=True)
+
+    def _leave_it_to_the_owner(self) -> None:
+        """After the database was away its lock is free. Who owned it has gone on, knows more than the
+        database, and will be back in a moment.
+        """
+        if self._has_stood_by and self._clock.monotonic() < self._patient_until:
+            raise _StandBy("standby: another daemon held this database before it was away")
+
+    def _begin_from(self, journal: Journal) -> Start:
         stopped = journal.stopped()
         now = self._clock.now()
         journal.register(self._rules, now)
-        journal.begin(now, __version__)
         self._drain_into(journal)
         known = journal.load(
             {id_: r.degraded.over if r.degraded else Span(0) for id_, r in self._rules.items()}, now
@@ -182,7 +215,10 @@ class Daemon:
         midnight = Instant(now - now % DAY)
         spent = {id_: journal.spent(id_, midnight) for id_ in compose.scopes(self._config)}
         since = stopped.beat_at if stopped.beat_at is not None else now
-        return Start(journal, known, stopped, journal.asked(since), spent)
+        asked = journal.asked(since)
+        # Last, for until here it may be tried again, and how the daemon before us ended must be known.
+        journal.begin(now, __version__)
+        return Start(journal, known, stopped, asked, spent)
 
     def _drain_into(self, journal: Journal) -> None:
         if not self._spool.path.exists():
@@ -200,6 +236,8 @@ class Daemon:
 
     def _without_database(self) -> Checkpoint | None:
         """What was known when the database was last seen."""
+        if self._has_stood_by:
+            return None
         if self._spool.path.exists():
             self._spool.resume()
             checkpoint, steps = self._spool.known()
@@ -207,7 +245,7 @@ class Daemon:
             for step in steps:
                 known.apply(step)
             return known.checkpoint(self._clock.now())
-        saved = load_checkpoint(self._state_dir / "checkpoint.json")
+        saved = load_checkpoint(self._state_dir / CHECKPOINT)
         return None if saved is None else _ahead(saved)
 
     # Life
@@ -293,6 +331,7 @@ class Daemon:
             begin=pipeline.begin,
             gap=writer.gap,
             segment=writer.segment,
+            suspended=pipeline.suspended,
             accounted=start.known.accounted,
             in_force=start.known.segments,
             stopped_cleanly=start.stopped.cleanly,

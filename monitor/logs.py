@@ -15,10 +15,12 @@ import logging
 import os
 import sys
 import threading
+import time
 import traceback
 from base64 import b64encode, urlsafe_b64encode
 from collections.abc import Callable, Collection, Iterator, Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from types import TracebackType
 from typing import Any, Literal
 from urllib.parse import quote, quote_plus
@@ -137,12 +139,17 @@ class _WayOut:
 
 
 def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    milliseconds = time.time_ns() // 1_000_000
+    return f"{_second(milliseconds // 1000)}.{milliseconds % 1000:03d}Z"
+
+
+@lru_cache(maxsize=1)
+def _second(since_epoch: int) -> str:
+    return datetime.fromtimestamp(since_epoch, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 def _as_json(fields: Fields) -> str:
-    # Plain ASCII: whoever looks at the lines in a terminal is safe from what they quote.
-    return json.dumps(fields, default=_plain)
+    return _TO_JSON.encode(fields)
 
 
 def _as_text(fields: Fields, colour: str = "", plain: str = "") -> str:
@@ -297,4 +304,6 @@ def _is_journal(descriptor: int) -> bool:
     return stream == f"{found.st_dev}:{found.st_ino}"
 
 
+# Plain ASCII: whoever looks at the lines in a terminal is safe from what they quote.
+_TO_JSON = json.JSONEncoder(default=_plain)
 _way_out = _WayOut()

@@ -68,14 +68,6 @@ class Send(Protocol):
     def __call__(self, title: str, text: str, tone: Tone = "info") -> Delivery: ...
 
 
-def warm_up() -> None:
-    """Load Apprise and its services; takes a second, so in a thread and before readiness."""
-    import apprise  # half a second that `status` and `serve` need not pay
-
-    _console()
-    apprise.Apprise().add("json://localhost")
-
-
 def readable(url: str) -> str | None:
     """Why Apprise cannot read a channel's URL; None if it can."""
     return None if _service(url) is not None else "is not a URL that Apprise can read"

@@ -87,6 +87,10 @@ class _Place:
     task: asyncio.Task[None] | None = None
     confirmation: asyncio.TimerHandle | None = None
     slot: Instant = Instant(0)
+    maintenance: bool = False
+    """Its slot lies in maintenance, so its result counts nowhere, whenever it ends."""
+    suspended: bool = False
+    """The host slept or we stood still while the look ran: no time in it means anything."""
 
 
 @dataclass(slots=True)
@@ -140,6 +144,7 @@ class Pipeline:
             place.confirmation = None
         belief = self._writer.belief(endpoint)
         place.slot = slot
+        place.maintenance = slot >= belief.quiet.get(Quiet.MAINTENANCE, slot + 1)
         if Quiet.PAUSED in belief.quiet:
             # A paused slot is not due: the stored span says so.
             self._finished(endpoint)
@@ -152,6 +157,11 @@ class Pipeline:
         self._start(place, slot, scheduled=True)
         return True
 
+    def suspended(self) -> None:
+        """We stood still until now: no look that runs can be judged."""
+        for place in self._places.values():
+            place.suspended = place.task is not None
+
     def _refusal(self, watched: Watched, belief: Belief) -> tuple[Outcome, str] | None:
         """Why this slot is not probed, although it is due; None: it is, and its money is set aside."""
         now = self._clock.now()
@@ -162,6 +172,7 @@ class Pipeline:
         return None if refused is None else (Outcome.BUDGET_EXHAUSTED, refused.reason)
 
     def _start(self, place: _Place, slot: Instant, *, scheduled: bool) -> None:
+        place.suspended = False
         place.task = asyncio.get_running_loop().create_task(self._through(place, slot, scheduled=scheduled))
 
     # Through
@@ -173,10 +184,10 @@ class Pipeline:
         try:
             if door is None:
                 async with self.gate:
-                    look = await self._look(watched, slot, scheduled=scheduled)
+                    look = await self._look(place, slot, scheduled=scheduled)
             else:
                 async with door, self.gate:
-                    look = await self._look(watched, slot, scheduled=scheduled)
+                    look = await self._look(place, slot, scheduled=scheduled)
         except asyncio.CancelledError:
             # Only `stop` cancels, and it wants no more than that the look ends.
             cut = "cut off because the monitor was stopped"
@@ -187,7 +198,8 @@ class Pipeline:
         if look is not None:
             self._plan_confirmation(place, look)
 
-    async def _look(self, watched: Watched, slot: Instant, *, scheduled: bool) -> Look | None:
+    async def _look(self, place: _Place, slot: Instant, *, scheduled: bool) -> Look | None:
+        watched = place.watched
         if scheduled and self._clock.now() >= slot + watched.grid.interval:
             # It waited that long for its turn.
             self._purse.settle(watched.id, FREE)
@@ -208,6 +220,10 @@ class Pipeline:
             return None
         finally:
             self.tally.in_flight -= 1
+        if place.suspended:
+            stood = "the monitor or its host stood still during this probe, so its times mean nothing"
+            self._store_unseen(watched, slot, Outcome.SELF_OVERLOAD, stood, scheduled=scheduled)
+            return None
         return self._store(watched, slot, seen, salt, scheduled=scheduled)
 
     # Out
@@ -223,7 +239,7 @@ class Pipeline:
             slot=slot,
             scheduled=scheduled,
             outcome=verdict.outcome,
-            maintenance=self._in_maintenance(watched.id),
+            maintenance=self._places[watched.id].maintenance,
             detail=verdict.detail,
             request_id=observation.request_id if failed else None,
             figures=verdict.figures,
@@ -263,14 +279,11 @@ class Pipeline:
             scheduled=scheduled,
             outcome=outcome,
             sent=sent,
-            maintenance=self._in_maintenance(watched.id),
+            maintenance=self._places[watched.id].maintenance,
             detail=detail,
         )
         look = Look(at=at, scheduled=scheduled, verdict=verdict)
         self._writer.record(watched.id, look, result=result)
-
-    def _in_maintenance(self, endpoint: str) -> bool:
-        return Quiet.MAINTENANCE in self._writer.belief(endpoint).quiet
 
     # Looking twice
 
@@ -295,6 +308,7 @@ class Pipeline:
         if self._refusal(place.watched, belief) is not None:
             return
         self.tally.confirmations += 1
+        place.maintenance = Quiet.MAINTENANCE in belief.quiet
         self._start(place, place.slot, scheduled=False)
 
     # The end

@@ -278,7 +278,7 @@ class Schedule:
 
     `in_force` is each endpoint's open segment, `accounted` the highest slot of that segment that has a
     stored result or lies in a stored gap. `now` may jump, `monotonic` is the loop's clock, `elapsed`
-    also counts sleep.
+    also counts sleep. `suspended` hears of a sleep or a stop as soon as it is over.
     """
 
     def __init__(
@@ -288,6 +288,7 @@ class Schedule:
         begin: Callable[[str, Instant], bool],
         gap: Callable[[Gap], None],
         segment: Callable[[Segment], None],
+        suspended: Callable[[], None],
         accounted: Mapping[str, Instant],
         in_force: Mapping[str, Segment],
         stopped_cleanly: bool,
@@ -300,6 +301,7 @@ class Schedule:
         self.tally = Tally()
         self._endpoints = tuple(endpoints)
         self._on_begin, self._on_gap, self._on_segment = begin, gap, segment
+        self._on_suspended = suspended
         self._stored_slots, self._stored_segments = accounted, in_force
         self._away = GapReason.STOPPED if stopped_cleanly else GapReason.NOT_RUNNING
         self._now, self._monotonic, self._elapsed = now, monotonic, elapsed
@@ -530,6 +532,7 @@ class Schedule:
     def _suspended(self, passed: float, now: Instant) -> None:
         log.warning("schedule.suspended", seconds=round(passed, 1))
         self.tally.suspensions += 1
+        self._on_suspended()
         # Every timer that was set before is late by as long as the host slept.
         self._forget_timers()
         self._beats.rearm()

@@ -25,7 +25,7 @@ from monitor.core.step import Checkpoint, Done, Known, Owed, Result, Step, to_js
 from monitor.store.engine import DatabaseAway, DatabaseRefused
 from monitor.store.journal import Journal
 from monitor.store.lock import Deposed
-from monitor.store.spool import Spool, save_checkpoint
+from monitor.store.spool import CHECKPOINT, Spool, save_checkpoint
 
 log = structlog.get_logger()
 
@@ -372,7 +372,7 @@ class Writer:
         """For a start without database and without spool."""
         self._news = False
         known = self.checkpoint()
-        path = self._state_dir / "checkpoint.json"
+        path = self._state_dir / CHECKPOINT
         await self._in(self._disk, lambda: save_checkpoint(path, known))
 
     async def save_news(self) -> None:

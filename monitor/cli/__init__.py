@@ -36,7 +36,7 @@ _SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
     "Operate": {
         "pause": ("operating", "Stop probing endpoints for now."),
         "resume": ("operating", "Probe them again."),
-        "maintenance": ("operating", "Announce, list and end planned maintenance."),
+        "maintenance": ("planning", "Announce, list and end planned maintenance."),
         "alert": ("alerting", "Send a test message."),
         "db": ("database", "The database's schema and size."),
         "version": ("about", "Which version this is."),

@@ -3,7 +3,6 @@
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 from monitor import clock
@@ -35,18 +34,11 @@ class Recorded:
     """By endpoint, in the longest window that was asked for; without those never probed."""
 
 
-@contextmanager
-def opened(config: Config) -> Iterator[Database]:
-    """The database, for reading. Raises Failure (exit 1) for whatever it says no with."""
-    with loading.database(config) as database, loading.refusals():
-        yield database
-
-
 def read(config: Config, only: str | None, windows: Sequence[Window]) -> Recorded:
     """The present state of all endpoints, or of one, with those windows. Raises Failure (exit 1)."""
     now = clock.now()
     wanted = [one for one in listings(config) if only in (None, one.id)]
-    with opened(config) as database:
+    with loading.database(config) as database:
         heads, heartbeat, newest, stories = database.read(
             lambda moment: (
                 (heads := history.heads(moment)),
@@ -102,7 +94,7 @@ def _endpoint(
 
 def stories(config: Config, limit: int) -> tuple[list[Story], Heartbeat | None]:
     """All open incidents and the newest others, newest first. Raises Failure (exit 1)."""
-    with opened(config) as database:
+    with loading.database(config) as database:
         return database.read(lambda moment: (history.incidents(moment, limit), history.heartbeat(moment)))
 
 

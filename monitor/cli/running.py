@@ -134,7 +134,7 @@ def demo(given: str | None, speed: float) -> int:
     config = loading.config(given or str(_shipped_config()))
     try:
         with _simulator(_simulated_address(config), speed):
-            click.echo(f"Everything you see is simulated. {_page(config)}Ctrl-C ends it.", err=True)
+            click.echo(_welcome(config), err=True)
             return _watch(config)
     except KeyboardInterrupt:
         return 0
@@ -146,16 +146,29 @@ def _shipped_config() -> Path:
     return shipped.path("config.toml")
 
 
+def _welcome(config: "Config") -> str:
+    from monitor.cli import loading
+
+    usual = loading.config_path(None)
+    same = usual.exists() and usual.samefile(config.path)
+    lines = [
+        "Everything you see is simulated. Ctrl-C ends it.",
+        f"The page: {_page(config)}",
+        f"In another terminal: uptoken status{'' if same else f' --config {config.path}'}",
+    ]
+    return "\n".join(lines)
+
+
 def _page(config: "Config") -> str:
     from monitor.config.settings import TcpAddress, UnixAddress
 
     match config.server.listen:
         case TcpAddress(host=host, port=port):
-            return f"The page: http://{f'[{host}]' if ':' in host else host}:{port}\n"
+            return f"http://{f'[{host}]' if ':' in host else host}:{port}"
         case UnixAddress(path=path):
-            return f"The page: unix:{path}\n"
+            return f"unix:{path}"
         case None:
-            return ""
+            return "none, because listen is empty under [server]"
 
 
 def _simulated_address(config: "Config") -> str:

@@ -277,6 +277,10 @@ class _Draft:
 
 def advance(belief: Belief, event: Event, rules: Rules, now: Instant) -> Consequence:
     """What follows from `event`, known at `now`."""
+    if isinstance(event, Look) and _silent_before(belief, event, rules):
+        # Whether a tick or a look is heard first after a silence is chance; history must not be.
+        silence = advance(belief, Tick(), rules, now)
+        return _joined(silence, advance(silence.belief, event, rules, now))
     if isinstance(event, Look):
         draft = _Draft(rules, now, _after(belief, event, rules, now))
     else:
@@ -300,6 +304,21 @@ def advance(belief: Belief, event: Event, rules: Rules, now: Instant) -> Consequ
         updates=tuple(draft.updates),
         alerts=tuple(draft.alerts),
         quiet=tuple(draft.quiet),
+    )
+
+
+def _silent_before(belief: Belief, look: Look, rules: Rules) -> bool:
+    """Whether the state had become unknown before this look began, and nobody has said so yet."""
+    return belief.state is not State.UNKNOWN and look.at > belief.classified + LAPSE * rules.interval
+
+
+def _joined(first: Consequence, then: Consequence) -> Consequence:
+    return Consequence(
+        belief=then.belief,
+        transitions=first.transitions + then.transitions,
+        updates=first.updates + then.updates,
+        alerts=first.alerts + then.alerts,
+        quiet=first.quiet + then.quiet,
     )
 
 
@@ -417,13 +436,15 @@ def _move(draft: _Draft, look: Look | None = None) -> None:
     move = _next(draft, look)
     if move is not None:
         before = draft.belief
-        draft.belief = replace(before, state=move.after, since=move.effective_at, reason=move.reason)
+        # A run that outlived a silence began before it; no moment belongs to two states.
+        since = max(move.effective_at, before.since)
+        draft.belief = replace(before, state=move.after, since=since, reason=move.reason)
         draft.transitions.append(
             Transition(
                 endpoint=before.endpoint,
                 sequence=before.sequence,
                 at=draft.now,
-                effective_at=move.effective_at,
+                effective_at=since,
                 before=before.state,
                 after=move.after,
                 reason=move.reason,

@@ -16,7 +16,6 @@ from sqlalchemy import Connection, make_url
 
 from monitor.store.fault import DatabaseAway, DatabaseRefused, NoDatabase, explain, unopened
 from monitor.store.link import Backend, Link, Role
-from monitor.store.postgres import Postgres
 from monitor.store.sqlite import Sqlite
 from monitor.store.watchdog import Watchdog
 
@@ -162,6 +161,8 @@ class Database:
             self.url = f"sqlite:///{self.path.absolute()}"
             self._backend = Sqlite(self.path, readonly=readonly)
         else:
+            from monitor.store.postgres import Postgres  # a fiftieth of a second, for its users only
+
             self._backend = Postgres(parsed)
         self.readonly = readonly
         self._watchdog = Watchdog()

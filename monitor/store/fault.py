@@ -5,9 +5,13 @@ this file: a message is made of the database's name, a code and words of ours.
 """
 
 import sqlite3
+import sys
+from typing import TYPE_CHECKING
 
-import psycopg
 from sqlalchemy.exc import DBAPIError
+
+if TYPE_CHECKING:
+    import psycopg
 
 
 class DatabaseAway(Exception):
@@ -30,8 +34,11 @@ def explain(error: Exception, label: str) -> Exception | None:
     cause = error.orig if isinstance(error, DBAPIError) else error
     if isinstance(cause, sqlite3.Error):
         return _sqlite(cause, label)
-    if isinstance(cause, psycopg.Error):
-        return _postgres(cause, label)
+    if "psycopg" in sys.modules:  # where there is SQLite only, nobody pays for loading it
+        import psycopg
+
+        if isinstance(cause, psycopg.Error):
+            return _postgres(cause, label)
     if isinstance(cause, UnicodeEncodeError):
         return DatabaseRefused(f"{label} refuses these rows: a lone surrogate is no text")
     if isinstance(cause, OverflowError):
@@ -132,7 +139,9 @@ _AT_CONNECT: tuple[tuple[str, str], ...] = (
 )
 
 
-def _postgres(cause: psycopg.Error, label: str) -> Exception | None:
+def _postgres(cause: "psycopg.Error", label: str) -> Exception | None:
+    import psycopg
+
     state = cause.sqlstate
     if isinstance(cause, (psycopg.IntegrityError, psycopg.DataError)):
         place = ".".join(filter(None, (cause.diag.table_name, cause.diag.column_name)))

@@ -8,11 +8,10 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from operator import itemgetter
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, and_, bindparam, func, select, update
-from sqlalchemy.dialects.postgresql import insert as postgresql_insert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+from sqlalchemy import Connection, Dialect, and_, bindparam, func, select, update
 from sqlalchemy.schema import Table
 
 from monitor.core.alert import Alert, Kind
@@ -36,6 +35,7 @@ from monitor.store.engine import WRITE_S, Database, DatabaseAway
 from monitor.store.prune import prune
 
 PICO = Decimal(10) ** 12
+_compact = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 _MOST_INT = 2**31 - 1
 
 T = TypeVar("T")
@@ -80,9 +80,9 @@ class Journal:
         self._epoch = epoch
         self._owned = owned
         self._ids: dict[str, int] = {}
-        insert = sqlite_insert if database.is_sqlite else postgresql_insert
-        self._statements = _statements(insert)
-        self._insert = insert
+        self._insert, words = _dialect(database)
+        self._statements = _statements(self._insert)
+        self._many = {name: _Many(self._statements[name], words) for name in ("probe", "belief")}
 
     def write(self, steps: Sequence[Step]) -> None:
         """All of it in one transaction. Raises DatabaseAway, DatabaseRefused or lock.Deposed."""
@@ -176,7 +176,9 @@ class Journal:
         for name, belief in beliefs.items():
             rows["belief"].append(_belief_row(belief, self._number(connection, name, belief.since)))
         for name, statement in self._statements.items():
-            if rows[name]:
+            if rows[name] and name in self._many:
+                self._many[name].run(connection, rows[name])
+            elif rows[name]:
                 connection.execute(statement, rows[name])
 
     def _gather(self, connection: Connection, step: Step, rows: dict[str, list[Row]]) -> None:
@@ -273,12 +275,18 @@ class Journal:
                 beliefs[name] = replace(beliefs[name], ring=ring)
             if slot is not None:
                 accounted[name] = max(slot, accounted.get(name, slot))
+        segments = _read_segments(connection, names)
         return Checkpoint(
             at=now,
             beliefs=beliefs,
             owed=tuple(_read_owed(connection)),
-            segments=_read_segments(connection, names),
-            accounted=accounted,
+            segments=segments,
+            accounted={
+                # Slots of an earlier segment say nothing of the one in force.
+                name: slot
+                for name, slot in accounted.items()
+                if name not in segments or slot >= segments[name].starts
+            },
         )
 
     def stopped(self) -> Stopped:
@@ -344,6 +352,17 @@ def _never() -> Any:
     return schema.endpoint.c.id == -1
 
 
+def _dialect(database: Database) -> tuple[Callable[[Table], Any], Dialect]:
+    """How it inserts, and its words with a place for each value. Only the one in use is loaded."""
+    if database.is_sqlite:
+        from sqlalchemy.dialects import sqlite
+
+        return sqlite.insert, sqlite.dialect()
+    from sqlalchemy.dialects import postgresql
+
+    return postgresql.insert, postgresql.dialect(paramstyle="format")  # type: ignore[no-untyped-call]
+
+
 def _statements(insert: Any) -> dict[str, Any]:
     """By table, in the order in which they must run; `sent` and `command` are updates."""
     belief, incident = insert(schema.belief), insert(schema.incident)
@@ -386,6 +405,18 @@ def _statements(insert: Any) -> dict[str, Any]:
         .where(schema.command.c.id == bindparam("command_id"))
         .values(done_at=bindparam("done")),
     }
+
+
+class _Many:
+    """A statement for many rows, in the driver's own words: SQLAlchemy would look at each row anew."""
+
+    def __init__(self, statement: Any, words: Dialect) -> None:
+        compiled = statement.compile(dialect=words)
+        self._text = str(compiled)
+        self._pick: Callable[[Row], tuple[Any, ...]] = itemgetter(*compiled.positiontup)
+
+    def run(self, connection: Connection, rows: Iterable[Row]) -> None:
+        connection.exec_driver_sql(self._text, [self._pick(row) for row in rows])
 
 
 def _excluded(statement: Any, table: Table, *keys: str) -> dict[str, Any]:
@@ -448,7 +479,7 @@ def _belief_row(belief: Belief, number: int) -> Row:
         "state": belief.shown,
         "since": belief.since,
         "reason": belief.reason,
-        "body": json.dumps(belief_json(belief), separators=(",", ":")),
+        "body": _compact(belief_json(belief)),
     }
 
 

@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, text
 
 from monitor.store.engine import READ_S, Database, DatabaseAway, Session
 from monitor.store.fault import unopened
@@ -70,6 +70,24 @@ def _take_over(connection: Connection) -> int:
         " ON CONFLICT (id) DO UPDATE SET epoch = daemon.epoch + 1 RETURNING epoch"
     ).one()
     return int(row[0])
+
+
+def renew(database: Database, owned: Ownership) -> None:
+    """Stay the owner where the database came back empty, say because somebody deleted its file.
+
+    The schema must be up to date. Changes nothing where an owner is on record. Raises DatabaseAway.
+    """
+
+    def note(connection: Connection) -> None:
+        connection.execute(
+            text(
+                "INSERT INTO daemon (id, epoch, started_at, beat_at, version, status)"
+                " VALUES (1, :epoch, 0, 0, '', '{}') ON CONFLICT (id) DO NOTHING"
+            ),
+            {"epoch": owned.epoch},
+        )
+
+    database.write(note)
 
 
 def stand_by(database: Database, stop: threading.Event, every_s: float = 1.0) -> Ownership | None:

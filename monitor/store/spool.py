@@ -21,6 +21,9 @@ from monitor.core.step import (
     to_json,
 )
 
+CHECKPOINT = "checkpoint.json"
+"""The file's name in the state folder."""
+
 
 class SpoolDamaged(Exception):
     """A record in the middle of the spool does not match its checksum."""

@@ -54,28 +54,25 @@ def _column(place: int, time: StateTime, title: str) -> Column:
     x = place * COLUMN_WIDTH
     if not time.total:
         return Column(x, title, (Box("none", x, BAR_HEIGHT - _STUB, BAR_WIDTH, _STUB),))
-    heights = {
-        "down": _least(BAR_HEIGHT * time.down / time.total),
-        "degraded": _least(BAR_HEIGHT * time.degraded / time.total),
-        "quiet": BAR_HEIGHT * time.quiet / time.total,
-        "none": BAR_HEIGHT * time.unknown / time.total,
+    lengths = {
+        "down": time.down,
+        "degraded": time.degraded,
+        "none": time.unknown,
+        "quiet": time.quiet,
+        "up": time.up,
     }
-    calm = max(0.0, BAR_HEIGHT - heights["down"] - heights["degraded"])
-    unseen = heights["quiet"] + heights["none"]
-    if unseen > calm:
-        heights |= {kind: heights[kind] * calm / unseen for kind in ("quiet", "none")}
-    heights["up"] = max(0.0, BAR_HEIGHT - sum(heights.values()))
+    heights = {kind: BAR_HEIGHT * length / time.total for kind, length in lengths.items()}
+    for kind in ("down", "degraded"):
+        if lengths[kind]:
+            heights[kind] = max(heights[kind], _LEAST)
+    # What trouble was given beyond its part, the largest has to give.
+    heights[max(heights, key=heights.__getitem__)] -= sum(heights.values()) - BAR_HEIGHT
     return Column(x, title, tuple(_stacked(x, heights)))
-
-
-def _least(height: float) -> float:
-    return max(height, _LEAST) if height > 0 else 0.0
 
 
 def _stacked(x: float, heights: dict[str, float]) -> Iterable[Box]:
     y = 0.0
-    for kind in ("down", "degraded", "none", "quiet", "up"):
-        height = heights[kind]
+    for kind, height in heights.items():
         if height >= 0.1:
             yield Box(kind, x, round(y, 1), BAR_WIDTH, round(height, 1))
             y += height

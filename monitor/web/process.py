@@ -27,7 +27,6 @@ from monitor.web import handover, listings
 from monitor.web.binding import open_doors
 from monitor.web.doors import CannotListen, Doors, told
 from monitor.web.handover import Handover
-from monitor.web.serving import serve_on
 
 __all__ = ["CannotListen", "PageProcess", "serve"]
 
@@ -56,6 +55,9 @@ def serve(config: Config, state_dir: Path, database_url: str) -> None:
     `database_url` has its secrets in place. Raises CannotListen, NoDatabase and
     migrate.NewerSchema; a database that does not answer at the moment is no reason not to start.
     """
+    # The daemon imports this file too, and needs no templates.
+    from monitor.web.serving import serve_on
+
     _require_database(database_url, state_dir)
     doors = open_doors(config.server)
     try:

@@ -74,7 +74,8 @@ class Connection(HttpToolsProtocol):
         self._deadline: asyncio.TimerHandle | None = None
         self._head_bytes = 0
         self._is_open = False
-        self._is_asked = False
+        self._in_head = True
+        self._ended_one = False
         self._unsent = 0
         self._delivered_by = 0.0
 
@@ -94,24 +95,26 @@ class Connection(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if not self._is_open:
             return
-        if not self._is_asked:
+        self._ended_one = False
+        super().data_received(data)
+        if self._in_head and not self._ended_one:
             self._head_bytes += len(data)
             if self._head_bytes > LARGEST_HEAD:
                 self._refuse()
-                return
-        super().data_received(data)
 
     def on_headers_complete(self) -> None:
-        self._head_bytes = 0
-        self._is_asked = True
+        self._in_head = False
         self.waiting.asked(self)
         self._within(ANSWER_S, self.drop)
         super().on_headers_complete()
 
+    def on_message_complete(self) -> None:
+        self._in_head, self._head_bytes, self._ended_one = True, 0, True
+        super().on_message_complete()
+
     def on_response_complete(self) -> None:
         super().on_response_complete()
         if self._is_open and not self.pipeline:
-            self._is_asked = False
             self.waiting.answered(self)
             self._unsent = self.transport.get_write_buffer_size()
             self._delivered_by = self.loop.time() + DELIVER_S
@@ -131,6 +134,8 @@ class Connection(HttpToolsProtocol):
             self.drop()
 
     def _refuse(self) -> None:
+        if self.transport.is_closing():
+            return
         self.transport.write(
             b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
         )
@@ -155,6 +160,7 @@ class PageServer(Server):
                 ws="none",
                 lifespan="off",
                 log_config=None,
+                log_level="error",  # whoever sends nonsense shall not fill our log
                 access_log=False,
                 server_header=False,
                 date_header=True,

@@ -42,6 +42,8 @@ SAME_FOR = Span(10 * SECOND)
 SAME_S = SAME_FOR / SECOND
 PATIENCE_S = 1.0
 """A request waits no longer for a database where there is an older snapshot to show."""
+AWAY_PATIENCE_S = 0.25
+"""And no longer than this while the database is known to be away."""
 FIRST_S = 2.0
 """The first request waits so long for windows that take their time."""
 RETRY_S = 2.0
@@ -130,7 +132,7 @@ class Snapshots:
         if held is None:
             patience = READ_S + 1
         elif held.database_away:
-            patience = 0.01
+            patience = AWAY_PATIENCE_S
         await asyncio.wait((reading,), timeout=patience)
         if not reading.done():
             if held is not None and not held.database_away and self._clock.now() - held.now < SAME_FOR:

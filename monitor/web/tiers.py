@@ -26,7 +26,7 @@ RESTS = 9
 """Times as long as it took: a tenth of one processor at most."""
 CHEAP_S = 0.25
 """What takes no longer is computed while the request waits."""
-FEW_PROBES = 20_000
+FEW_PROBES, FEW_ENDPOINTS = 20_000, 200
 """Of so few, anything is cheap."""
 READ_S = 30.0
 """Limit for the raw results of one endpoint."""
@@ -100,7 +100,7 @@ class Tiers:
         """Begin with what is due and dear; the threads that now work."""
         threads = []
         for tier in self._tiers:
-            if self._is_due(tier):
+            if self._is_due(tier) and (tier.took_s is None or tier.took_s > CHEAP_S):
                 tier.running = True
                 thread = threading.Thread(
                     target=self._beside, args=(tier, database), name="windows", daemon=True
@@ -137,7 +137,7 @@ class Tiers:
 
     def _is_cheap(self, tier: Tier, moment: Moment) -> bool:
         if tier.took_s is None:
-            return not history.more_probes_than(moment, FEW_PROBES)
+            return len(self._listings) <= FEW_ENDPOINTS and not history.more_probes_than(moment, FEW_PROBES)
         return tier.took_s <= CHEAP_S
 
     def _one(self, tier: Tier, listing: Listing, moment: Moment, head: Head, now: Instant) -> Measured:

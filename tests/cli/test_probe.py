@@ -118,7 +118,6 @@ def test_the_exit_code_is_that_of_a_monitoring_plugin(look, behaviour, more, sta
     assert seen.status == status
     assert seen.out.splitlines()[1].startswith(f"{outcome}  ")
     assert seen.err == ""
-    assert look(behaviour, "--json", more=more).status == status
 
 
 def test_what_went_wrong_is_told_and_where_it_stopped_is_drawn(look):

@@ -141,6 +141,34 @@ def test_silence_for_three_intervals_is_unknown_since_then() -> None:
     assert stage.alerts == []
 
 
+def test_a_run_that_outlives_a_silence_does_not_reach_back_before_it() -> None:
+    stage = Stage().play("gbbb")
+    last = START + 3 * MINUTE
+    stage.now = Instant(last + 2 * MINUTE)
+    started = stage.now
+    # This look is still on its way when the silence becomes too long.
+    stage.wait(MINUTE + SECOND)
+    assert stage.state is State.UNKNOWN
+    stage.tell(look(started, "b"))
+    assert stage.state is State.DOWN
+    moments = [one.effective_at for one in stage.transitions]
+    assert moments == sorted(moments)
+
+
+def test_a_silence_stands_in_history_whether_a_tick_or_a_look_ends_it() -> None:
+    ticked, looked = Stage().play("gg"), Stage().play("gg")
+    for stage in (ticked, looked):
+        stage.now = Instant(START + 21 * MINUTE)
+    ticked.tell_time().play("g")
+    looked.play("g")
+    assert [(one.before, one.after, one.effective_at) for one in looked.transitions[1:]] == [
+        (State.UP, State.UNKNOWN, START + 4 * MINUTE),
+        (State.UNKNOWN, State.UP, START + 21 * MINUTE),
+    ]
+    assert looked.transitions == ticked.transitions
+    assert len({one.sequence for one in looked.transitions}) == 3
+
+
 def test_unknown_keeps_an_incident_open_and_the_next_working_look_ends_it() -> None:
     stage = Stage().play("gbbb").wait(HOUR)
     assert stage.state is State.UNKNOWN

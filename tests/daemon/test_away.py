@@ -189,3 +189,22 @@ def test_a_reboot_that_brings_the_daemon_up_before_its_database_tells_nothing_tw
     records = home.records()
     _check_told_once(records, receiver)
     records.check_slots("acme/health")
+
+
+def test_a_deleted_database_does_not_end_the_daemon(
+    sqlite_home: Home, simulated: Simulated, receiver: Receiver
+) -> None:
+    home = sqlite_home
+    configure(home, simulated, receiver, 1)
+    daemon = home.ready()
+    daemon.wait("probe.stored", count=4)
+    for file in home.folder.glob("uptoken.db*"):
+        if file.suffix != ".lock":
+            file.unlink()
+    daemon.wait("database.back")
+    simulated.set("acme", "http_503")
+    receiver.wait(lambda message: message.title == "DOWN: acme health", within_s=TOLD_S)
+    daemon.wait("probe.stored", endpoint="acme/health", outcome="http_5xx", count=3)
+    assert daemon.stop()[0] == 0
+    outcomes = [probe.outcome for probe in home.records().probes("acme/health")]
+    assert outcomes.count("http_5xx") >= 3

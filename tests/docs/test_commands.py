@@ -12,7 +12,7 @@ from monitor.core.outcome import Outcome
 from tests.docs.pages import README, TOP, Page, code, pages
 
 PAGES = pages()
-TYPED = re.compile(r"(?:^|^[$#] |bin/)uptoken((?: +[^\s#\\`|]+)+)", re.MULTILINE)
+TYPED = re.compile(r"(?:^|^[$#] |bin/)uptoken((?: +[^\s/#\\`|][^\s#\\`|]*)+)", re.MULTILINE)
 
 
 def typed() -> Iterator[str]:

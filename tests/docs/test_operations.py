@@ -1,6 +1,7 @@
 """docs/operations.md tells what the daemon really says, writes and sends."""
 
 import ast
+import json
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -14,7 +15,8 @@ from monitor.core.instant import SECOND, Instant, instant
 from monitor.core.outcome import Outcome
 from monitor.core.verdict import Learnt, Verdict
 from tests.core.believing import rules
-from tests.docs.pages import TOP, code, page, rows
+from tests.docs.pages import TOP, code, page, rows, tables
+from tests.support.daemon import Home, until, website
 
 MANUAL = page("operations.md")
 MONITOR = TOP / "monitor"
@@ -116,3 +118,19 @@ def messages() -> list[Alert]:
 def test_the_messages_it_shows_are_those_that_arrive():
     down, recovered = MANUAL.blocks("text")[:2]
     assert [f"{alert.title}\n{alert.text}\n" for alert in messages()] == [down, recovered]
+
+
+# Files and fields
+
+
+def test_every_file_of_the_state_folder_and_every_field_of_the_status_is_told(sqlite_home: Home):
+    sqlite_home.configure(website("acme", "http://127.0.0.1:9/"))
+    sqlite_home.ready()
+    until((sqlite_home.state / "status.json").exists, "it wrote its heartbeat")
+    files = {name for row in rows(MANUAL.section("The state folder")) for name in code(row[0])}
+    lying = {file.name for file in sqlite_home.state.iterdir() if not file.name.startswith(".")}
+    assert lying <= files
+    status = json.loads((sqlite_home.state / "status.json").read_text())
+    assert set(status) <= set(code(MANUAL.section("Health")))
+    fields = {name for row in tables(MANUAL.section("Health"))[1] for name in code(row[0])}
+    assert set(status["daemon"]) == fields

@@ -136,6 +136,7 @@ async def test_a_real_schedule_begins_its_slots_in_time() -> None:
         begin=begin,
         gap=gaps.append,
         segment=segments.append,
+        suspended=lambda: None,
         accounted={},
         in_force={},
         stopped_cleanly=True,

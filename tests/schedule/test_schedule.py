@@ -343,6 +343,22 @@ def test_a_suspended_daemon_leaves_a_gap_up_to_the_slot_it_fills_and_does_not_bu
         watched.assert_no_slot_is_lost(endpoint.id)
 
 
+@pytest.mark.parametrize("how", [World.stop, World.sleep])
+def test_probes_that_ran_during_a_suspension_are_told_of(how) -> None:  # type: ignore[no-untyped-def]
+    world = World()
+    watched = Watched(world, takes=50)
+
+    async def story() -> None:
+        watched.watch([MINUTELY])
+        await asyncio.sleep(70)
+        how(world, 20)
+        await asyncio.sleep(30)
+        await watched.stop()
+
+    world.run(story)
+    assert [ran for _, ran in watched.suspended] == [{GPT}]
+
+
 def test_after_sleep_the_next_slot_is_in_time() -> None:
     world = World()
     watched = Watched(world)

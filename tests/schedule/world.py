@@ -152,6 +152,8 @@ class Watched:
         """Slots that ran when the clock was set and whose probe was killed: nobody misses them, so they
         stay due for good.
         """
+        self.suspended: list[tuple[Instant, set[str]]] = []
+        """When the schedule told of a suspension, and the endpoints whose probes ran then."""
         self._running: dict[str, _Running] = {}
 
     def watch(
@@ -168,6 +170,7 @@ class Watched:
             begin=self._begin,
             gap=self._gap,
             segment=self._segment,
+            suspended=self._suspended,
             accounted=dict(self.accounted),
             in_force=dict(self.open),
             stopped_cleanly=stopped_cleanly,
@@ -253,6 +256,9 @@ class Watched:
         if ended.segment == self.open[endpoint]:
             self._account(endpoint, ended.slot)
         self.schedule.finished(endpoint)
+
+    def _suspended(self) -> None:
+        self.suspended.append((self.world.now(), set(self._running)))
 
     def _gap(self, gap: Gap) -> None:
         self.gaps.append(gap)

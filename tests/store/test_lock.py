@@ -123,6 +123,26 @@ def test_an_owner_whose_epoch_is_over_is_deposed(database: Database) -> None:
     second.release()
 
 
+def test_an_owner_stays_the_owner_of_a_database_that_came_back_empty(database: Database) -> None:
+    owned = _owned(database)
+    database.write(lambda c: c.exec_driver_sql("DELETE FROM daemon"))
+    with pytest.raises(lock.Deposed):
+        _checked(database, owned.epoch)
+    lock.renew(database, owned)
+    _checked(database, owned.epoch)
+    owned.release()
+
+
+def test_renewing_takes_nothing_from_a_successor(database: Database) -> None:
+    first = _owned(database)
+    first.release()
+    second = _owned(database)
+    lock.renew(database, first)
+    with pytest.raises(lock.Deposed):
+        _checked(database, first.epoch)
+    second.release()
+
+
 def test_taking_over_keeps_what_the_last_owner_said_of_itself(database: Database) -> None:
     first = _owned(database)
     database.write(

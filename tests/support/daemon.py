@@ -144,9 +144,9 @@ class Home:
     def state(self) -> Path:
         return self.folder / "state"
 
-    def configure(self, *parts: str) -> None:
-        """Write the config: the database, no page, and these parts of TOML."""
-        head = f'[database]\nurl = "{self.database_url}"\n\n[server]\nlisten = ""\n'
+    def configure(self, *parts: str, listen: str = "") -> None:
+        """Write the config: the database, where the page is (else there is none), and these parts of TOML."""
+        head = f'[database]\nurl = "{self.database_url}"\n\n[server]\nlisten = "{listen}"\n'
         self.config.write_text("\n".join((head, *parts)))
 
     def start(self, *, state: Path | None = None, env: dict[str, str] | None = None) -> Daemon:

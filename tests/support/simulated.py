@@ -22,6 +22,8 @@ class Simulated:
 
     def __init__(self, url: str) -> None:
         self.url = url
+        self._before = 0
+        """The newest request when this test began."""
 
     def define(self, provider: str, **profile: object) -> None:
         """Add a provider, or make it another one, that answers well and at once."""
@@ -33,8 +35,12 @@ class Simulated:
 
     def log(self, provider: str | None = None) -> list[dict[str, Any]]:
         """What the providers were asked, or one of them, oldest first."""
-        entries: list[dict[str, Any]] = self._get("/_log")["requests"]
+        entries: list[dict[str, Any]] = self._get(f"/_log?after={self._before}")["requests"]
         return [entry for entry in entries if provider in (None, entry["provider"])]
+
+    def start_over(self) -> None:
+        """Forget what was asked before."""
+        self._before = self._get("/_stats")["requests"]
 
     def base_url(self, provider: str) -> str:
         return f"{self.url}/{provider}/v1"
@@ -72,5 +78,6 @@ def _simulated() -> Iterator[Simulated]:
 @pytest.fixture
 def simulated(_simulated: Simulated) -> Simulated:
     """The session's simulator. A test defines the providers that it needs; `acme` answers well."""
+    _simulated.start_over()
     _simulated.define("acme")
     return _simulated

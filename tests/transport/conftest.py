@@ -11,7 +11,6 @@ import pytest
 
 from monitor.transport.resolver import Ip, Resolver
 from monitor.transport.stamps import stamps
-from monitor.transport.waking import new_loop
 from monitor.transport.wire import ProbeWire, Transport, Transports, open_transports
 from tests.transport.servers import Certificates, NameServer, Script, Server, make_certificates
 
@@ -25,12 +24,6 @@ class Serve(Protocol):
         context: ssl.SSLContext | None = None,
         port: int = 0,
     ) -> Server: ...
-
-
-@pytest.fixture(scope="session")
-def anyio_backend() -> tuple[str, dict[str, object]]:
-    """The loop that the daemon has."""
-    return "asyncio", {"loop_factory": new_loop}
 
 
 @pytest.fixture
