@@ -380,22 +380,14 @@ class Connection:
             # The last byte's segment came before one that was lost: its stamp says too early a moment.
             self._at, self._stamped, exact = monotonic(), False, False
         if not read.stamped:
-            self._earliest = self._unstamped(floor)
+            # Where nobody noted the loop's looks either, the clock at the read is all there is.
+            self._earliest = self._at if waking is None else min(floor, self._at)
         elif not exact:
             self._earliest = min(floor, self._at)
         if read.size < len(self._means.buffer):
             self._drained = read.began
         self._all_stamped = self._all_stamped and self._stamped
         self._timeline.clock = Clock.KERNEL if self._all_stamped else Clock.USER
-
-    def _unstamped(self, floor: float) -> float:
-        """The earliest moment, where only our own clock tells when the read was."""
-        waking = self._means.waking
-        if waking is None:
-            return self._at
-        # Whoever wakes an idle loop wakes it at once; what was there before came since the last look.
-        woken = waking.waited and not self._gathering
-        return max(self._drained, waking.woke) if woken else floor
 
     def _absorb(self, data: memoryview) -> None:
         session = self._session

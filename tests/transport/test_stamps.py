@@ -3,6 +3,7 @@
 import asyncio
 import os
 import socket
+import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
 
@@ -156,11 +157,35 @@ def test_what_a_look_reports_came_after_the_moment_that_bounds_it():
         os.write(writing, b"x")
         assert len(waking.select(1.0)) == 1
         assert waking.quiet <= before
-        assert not waking.waited
         os.read(reading, 1)
         assert waking.select(0.01) == []
-        assert waking.waited
         assert waking.quiet >= before
+    finally:
+        waking.close()
+        os.close(reading)
+        os.close(writing)
+
+
+def test_what_woke_the_loop_came_just_before_it_woke():
+    waking = Waking()
+    reading, writing = os.pipe()
+    try:
+        waking.register(reading, 1)
+        waking.select(0.001)
+        written: list[float] = []
+
+        def write() -> None:
+            written.append(monotonic())
+            os.write(writing, b"x")
+
+        timer = threading.Timer(0.1, write)
+        asleep = monotonic()
+        timer.start()
+        while not waking.select(5.0):
+            pass
+        timer.join()
+        assert asleep + 0.05 < waking.quiet <= monotonic()
+        assert waking.quiet <= written[0] + 1e-3
     finally:
         waking.close()
         os.close(reading)
