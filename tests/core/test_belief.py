@@ -319,6 +319,12 @@ def test_an_alarm_says_what_since_when_whose_what_to_do_and_where() -> None:
         assert part in alert.text
 
 
+def test_what_to_do_about_a_rate_limit_is_not_what_to_do_about_slowness() -> None:
+    throttled, slow = Stage().play("gttt").alerts[0], Stage().play("gsss").alerts[0]
+    assert "Do: Probe less often or ask for more quota" in throttled.text
+    assert "Do: Watch it, and prefer another provider" in slow.text
+
+
 # Looking twice
 
 
