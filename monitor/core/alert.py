@@ -158,7 +158,7 @@ _SPECIAL_ADVICE = {
     Outcome.CERTIFICATE_EXPIRING: "Have the certificate renewed before it runs out.",
     Outcome.RATE_LIMITED: "Probe less often or ask for more quota, and look who else uses this key.",
     Outcome.WRONG_ANSWER: "Look at what it answers, and whether `expect.answer` asks for too much.",
-    Outcome.MODEL_SWAPPED: "Ask the provider which model this is; if it is right, put it into `expect.model`.",
+    Outcome.MODEL_SWAPPED: "Ask the provider which model this is; if it is right, name it in `expect.model`.",
 }
 """Where the usual advice would miss the point."""
 
