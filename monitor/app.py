@@ -251,7 +251,7 @@ class Daemon:
     # Life
 
     async def _live(self, start: Start, transports: Transports) -> None:
-        rules = {**_rules_of_the_gone(start.known), **self._rules}
+        rules = {**_rules_of_the_gone(self._config, start.known), **self._rules}
         notify = Notifier(
             {
                 name: notifier.channel(self._secrets.of(one.url))
@@ -525,8 +525,8 @@ class _Parts:
     scale: Scale
 
 
-def _rules_of_the_gone(known: Checkpoint) -> dict[str, Rules]:
-    return {endpoint: compose.gone(endpoint) for endpoint in known.beliefs}
+def _rules_of_the_gone(config: Config, known: Checkpoint) -> dict[str, Rules]:
+    return {endpoint: compose.gone(config, endpoint) for endpoint in known.beliefs}
 
 
 SEQUENCES_AHEAD = 1_000_000

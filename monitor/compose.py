@@ -82,11 +82,19 @@ def rules(config: Config, endpoint: EndpointSettings) -> Rules:
     )
 
 
-def gone(endpoint: str) -> Rules:
+def gone(config: Config, endpoint: str) -> Rules:
     """For an endpoint that is believed in but no longer configured."""
     provider, _, slug = endpoint.partition("/")
+    known = config.providers.get(provider)
     return Rules(
-        subject=Subject(id=endpoint, provider=provider, model=slug), interval=Span(1), timeout=Span(1)
+        subject=Subject(
+            id=endpoint,
+            provider=provider if known is None else known.name or provider,
+            model=slug,
+            timezone=config.site.timezone,
+        ),
+        interval=Span(1),
+        timeout=Span(1),
     )
 
 

@@ -153,6 +153,15 @@ _ADVICE = {
     Kind.CONFIG: "Mend it here; nobody else will. Until then this endpoint is not being watched.",
 }
 
+_SPECIAL_ADVICE = {
+    Outcome.TLS_FAILURE: "Look at the server's certificate; a private one needs its CA in ca_file.",
+    Outcome.CERTIFICATE_EXPIRING: "Have the certificate renewed before it runs out.",
+    Outcome.RATE_LIMITED: "Probe less often or ask for more quota, and look who else uses this key.",
+    Outcome.WRONG_ANSWER: "Look at what it answers, and whether `expect.answer` asks for too much.",
+    Outcome.MODEL_SWAPPED: "Ask the provider which model this is; if it is right, name it in `expect.model`.",
+}
+"""Where the usual advice would miss the point."""
+
 
 def alarm(kind: Kind, subject: Subject, facts: Facts) -> Message:
     """Down, degraded or a mistake of ours: what happened, since when, whose fault, what to do."""
@@ -167,9 +176,14 @@ def alarm(kind: Kind, subject: Subject, facts: Facts) -> Message:
         f"What: {facts.reason}",
         *_figures(facts),
         *_blame(facts, subject),
-        f"Do: {_ADVICE[kind]}",
+        f"Do: {_advice(kind, facts.outcome)}",
     ]
     return Message(f"{words}: {subject.title}", _closed_by_link(lines, subject))
+
+
+def _advice(kind: Kind, outcome: Outcome | None) -> str:
+    special = None if kind is Kind.CONFIG or outcome is None else _SPECIAL_ADVICE.get(outcome)
+    return special or _ADVICE[kind]
 
 
 def still(subject: Subject, facts: Facts, state: str) -> Message:

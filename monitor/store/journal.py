@@ -266,16 +266,17 @@ class Journal:
             schema.gap.c.endpoint_id
         )
         accounted = {names[n]: Instant(last) for n, last in connection.execute(gaps) if n in names}
-        for name in rings:
+        segments = _read_segments(connection, names)
+        # An endpoint that was taken out of the config has a segment to be closed at its last slot.
+        for name in rings.keys() | segments.keys():
             number = self._ids.get(name)
             if number is None:
                 continue
-            ring, slot = _read_ring(connection, number, rings[name], now)
+            ring, slot = _read_ring(connection, number, rings.get(name, Span(0)), now)
             if name in beliefs:
                 beliefs[name] = replace(beliefs[name], ring=ring)
             if slot is not None:
                 accounted[name] = max(slot, accounted.get(name, slot))
-        segments = _read_segments(connection, names)
         return Checkpoint(
             at=now,
             beliefs=beliefs,

@@ -7,7 +7,6 @@ and the child ends when its pipe does, however the daemon died.
 """
 
 import asyncio
-import ctypes
 import os
 import sys
 from collections.abc import Mapping
@@ -194,6 +193,12 @@ def _environment(ours: Mapping[str, str]) -> dict[str, str]:
 
 def _hide_memory() -> None:
     """Nobody of our own user may look into this process: not the child, not a core dump."""
-    library = ctypes.CDLL(None, use_errno=True)
-    if library.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0) != 0:
-        log.warning("memory.visible", errno=ctypes.get_errno())
+    try:
+        # Where memory may not become executable, loading this may fail.
+        import ctypes
+
+        hidden = ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0) == 0
+    except (ImportError, MemoryError, OSError):
+        hidden = False
+    if not hidden:
+        log.warning("memory.visible")

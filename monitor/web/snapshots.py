@@ -175,12 +175,9 @@ class Snapshots:
         return self._database.read(work)
 
     async def _first_windows(self) -> None:
-        threads = self._tiers.measure_beside(self._database)
-        deadline = self._clock.monotonic() + FIRST_S
-        for thread in threads:
-            left = deadline - self._clock.monotonic()
-            if left > 0:
-                await aside(lambda thread=thread, left=left: thread.join(left))  # type: ignore[misc]
+        thread = self._tiers.measure_beside(self._database)
+        if thread is not None:
+            await aside(lambda: thread.join(FIRST_S))
 
     def _renewed(self, found: Found) -> Snapshot:
         held, same_as = self._held, (found.same_as, self._tiers.rounds)

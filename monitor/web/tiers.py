@@ -60,6 +60,10 @@ class Tier:
     """Not before this moment of the monotonic clock."""
     running: bool = False
 
+    @property
+    def was_cheap(self) -> bool:
+        return self.took_s is not None and self.took_s <= CHEAP_S
+
     def since(self, now: Instant) -> Instant:
         """The start of the oldest result that is needed."""
         longest = max(which.span for which in self.windows)
@@ -96,18 +100,22 @@ class Tiers:
                 ended = self._clock.monotonic()
                 tier.rest(ended - began, ended)
 
-    def measure_beside(self, database: Database) -> list[threading.Thread]:
-        """Begin with what is due and dear; the threads that now work."""
-        threads = []
-        for tier in self._tiers:
-            if self._is_due(tier) and (tier.took_s is None or tier.took_s > CHEAP_S):
-                tier.running = True
-                thread = threading.Thread(
-                    target=self._beside, args=(tier, database), name="windows", daemon=True
-                )
-                thread.start()
-                threads.append(thread)
-        return threads
+    def measure_beside(self, database: Database) -> threading.Thread | None:
+        """Begin with what is due and dear, one after the other; the thread that now works.
+
+        None if there is nothing to do, or if one works already: two would only be in the way of
+        each other and of the requests.
+        """
+        if any(tier.running for tier in self._tiers):
+            return None
+        dear = [tier for tier in self._tiers if self._is_due(tier) and not tier.was_cheap]
+        if not dear:
+            return None
+        for tier in dear:
+            tier.running = True
+        thread = threading.Thread(target=self._all_beside, args=(dear, database), name="windows", daemon=True)
+        thread.start()
+        return thread
 
     def of(self, endpoint: str, now: Instant) -> Measured:
         """All published windows of an endpoint; nothing known in those that are not there yet."""
@@ -138,7 +146,7 @@ class Tiers:
     def _is_cheap(self, tier: Tier, moment: Moment) -> bool:
         if tier.took_s is None:
             return len(self._listings) <= FEW_ENDPOINTS and not history.more_probes_than(moment, FEW_PROBES)
-        return tier.took_s <= CHEAP_S
+        return tier.was_cheap
 
     def _one(self, tier: Tier, listing: Listing, moment: Moment, head: Head, now: Instant) -> Measured:
         record = history.record(moment, head.number, listing.id, tier.since(now))
@@ -150,6 +158,10 @@ class Tiers:
             bars=bars(record, BAR_DAYS, self._site.timezone, now) if tier.with_bars else (),
             hour=spells(record, HOUR_BARS, MINUTE, now) if tier.with_hour else (),
         )
+
+    def _all_beside(self, tiers: Sequence[Tier], database: Database) -> None:
+        for tier in tiers:
+            self._beside(tier, database)
 
     def _beside(self, tier: Tier, database: Database) -> None:
         began = self._clock.monotonic()

@@ -202,3 +202,11 @@ def test_known_grows_as_the_database_does(journal: Journal) -> None:
         known.apply(each)
     assert list(known.beliefs.values()) == [steps[-1].belief]
     assert set(known.owed) == {owed.alert.key for owed in journal.load({}, START).owed}
+
+
+def test_the_last_slot_of_an_endpoint_that_is_no_longer_configured_is_known(journal: Journal) -> None:
+    opened = Segment(
+        endpoint="acme/one", grid=Grid(MINUTE, Span(0)), timeout=Span(30 * SECOND), starts=result(0).slot
+    )
+    journal.write([Step(segment=opened), *story("ggg")])
+    assert journal.load({}, START).accounted == {"acme/one": result(2).slot}

@@ -100,7 +100,8 @@ class Receiver:
         return [f"{message.title} {message.reference}" for message in self.messages]
 
     def _take(self, body: dict[str, Any]) -> str:
-        title, text = body["title"], body["message"]
+        # Slack's has neither; whoever wants to know looks at the body.
+        title, text = body.get("title", ""), body.get("message", "")
         answer = self._rule(title, text)
         message = Message(time.monotonic(), title, text, body, accepted=answer == "ok")
         with self._news:
@@ -123,8 +124,9 @@ class Receiver:
                     self._dribble()
                 else:
                     self.send_response(200 if answer == "ok" else 500)
-                    self.send_header("Content-Length", "0")
+                    self.send_header("Content-Length", str(len(answer)))
                     self.end_headers()
+                    self.wfile.write(answer.encode())  # Slack is content with nothing but `ok`
 
             def _dribble(self) -> None:
                 self.send_response(200)

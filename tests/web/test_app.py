@@ -4,13 +4,15 @@ import gzip
 import json
 import re
 import sqlite3
+import time
 from collections.abc import Iterator
 
 import httpx
 import pytest
 
-from monitor.core.instant import iso
+from monitor.core.instant import HOUR, MINUTE, Instant, iso
 from tests.feeds import shape
+from tests.store.believable import Life, lived, write
 from tests.web.conftest import World
 from tests.web.serving import Page
 
@@ -392,3 +394,34 @@ def test_every_document_is_plain_json(client):
         response = client.get(path)
         assert response.headers["content-type"] == "application/json"
         json.loads(response.content.decode("utf-8"))
+
+
+# When nobody vouches for it
+
+
+def test_a_monitor_that_fell_silent_is_told_of_first(tmp_path):
+    now = Instant(time.time_ns() // 1_000)
+    life = Life(id="acme/fast", name="fast", provider="Acme")
+    dead = Instant(now - 10 * MINUTE)
+    url = f"sqlite:///{tmp_path / 'uptoken.db'}"
+    write(url, [lived(life, Instant(now - HOUR), dead)], dead)
+    with Page(url, tmp_path, [life.listing]) as page:
+        page.await_listening()
+        with httpx.Client(base_url=page.url, trust_env=False, timeout=20) as client:
+            document = client.get("/api/v1/endpoints").json()
+            shape.check_endpoints(document)
+            assert document["stale"] is True
+            (one,) = document["endpoints"]
+            assert (one["state"], one["reason"]) == ("unknown", "nothing heard for 3 intervals")
+            assert one["windows"]["1h"]["unknown_s"] > 6 * 60
+            assert one["windows"]["1h"]["coverage"] < 100
+            text = client.get("/").text
+            assert "The monitor is silent" in text
+            assert "The state of things is unknown" in text
+            ready = client.get("/-/ready")
+            assert ready.status_code == 503
+            shape.check_error(ready.json())
+            assert re.fullmatch(
+                r"the daemon was last heard of 10 min( \d+ s)? ago", ready.json()["error"]["message"]
+            )
+            assert client.get("/-/healthy").status_code == 200

@@ -5,7 +5,7 @@ import urllib.request
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Page, expect
 
 from monitor.core.instant import iso
 from tests.web.conftest import World
@@ -147,7 +147,7 @@ def test_the_page_takes_in_what_is_new_without_losing_the_reader_s_place(tab, se
     tab.evaluate("document.querySelector('h1').textContent = 'old'; window.kept = 1")
     tab.evaluate("window.scrollTo(0, 300)")
     tab.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
-    tab.wait_for_function("document.querySelector('h1').textContent !== 'old'")
+    expect(tab.locator("h1")).not_to_have_text("old")
     assert tab.evaluate("window.kept") == 1
     assert tab.locator("details[open]").count() == 1
     assert tab.evaluate("window.scrollY") == 300

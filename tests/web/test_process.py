@@ -237,10 +237,9 @@ def test_the_page_runs_while_there_is_no_database_yet(keep, tmp_path):
     assert str(tmp_path) not in ready.text
     assert _get(f"{address}/api/v1/incidents").status_code == 503
     assert _get(f"{address}/api/v1/endpoints/acme/fast/probes").status_code == 503
-    assert (
-        "History is out of reach" in _get(f"{address}/").text
-        or "has not reported" in _get(f"{address}/").text
-    )
+    assert "The monitor has not reported yet" in _get(f"{address}/").text
+    for path in ("/endpoints/acme/fast", "/providers/acme", "/incidents"):
+        assert _get(f"{address}{path}").status_code == 200
     assert not (tmp_path / "later.db").exists()
 
 

@@ -6,6 +6,7 @@ import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -268,26 +269,27 @@ def test_windows_of_many_results_are_read_beside_the_requests(tmp_path, hands):
     database = Database(url, readonly=True)
     tiers = Tiers(Site(), [life.listing for life in LIVES], hands.clock)
     assert tiers.of("acme/model", NOW).unread == frozenset(PUBLISHED)
-    for thread in tiers.measure_beside(database):
-        thread.join(10)
+    _finish(tiers.measure_beside(database))
     measured = tiers.of("acme/model", NOW)
     assert measured.unread == frozenset()
     assert measured.windows[Window.D90].counts.ok == len(PASTS[0].results)
     assert tiers.rounds > 0
-    assert tiers.measure_beside(database) == []
+    assert tiers.measure_beside(database) is None
     database.dispose()
 
 
 def test_a_database_that_goes_away_meanwhile_is_asked_again_later(tmp_path, hands):
     database = Database(f"sqlite:///{tmp_path / 'nothing.db'}", readonly=True)
     tiers = Tiers(Site(), [LIVES[0].listing], hands.clock)
-    for thread in tiers.measure_beside(database):
-        thread.join(10)
+    _finish(tiers.measure_beside(database))
     assert tiers.of("acme/model", NOW).unread == frozenset(PUBLISHED)
-    assert tiers.measure_beside(database) == []
+    assert tiers.measure_beside(database) is None
     hands.pass_(6)
-    threads = tiers.measure_beside(database)
-    assert len(threads) == 3
-    for thread in threads:
-        thread.join(10)
+    _finish(tiers.measure_beside(database))
     database.dispose()
+
+
+def _finish(thread: Thread | None) -> None:
+    assert thread is not None
+    thread.join(10)
+    assert not thread.is_alive()
