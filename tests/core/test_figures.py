@@ -1,5 +1,7 @@
 """The figures of one probe, by their formulas."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -116,6 +118,11 @@ def test_a_usage_of_zero_beside_text_means_no_usage() -> None:
     assert figures.token_source is TokenSource.ESTIMATE
     assert figures.output_tokens == 20
     assert figures.input_tokens is None
+
+
+def test_without_a_usage_the_prompt_is_estimated_as_the_answer_is() -> None:
+    figures = measure(replace(seen([token(1.0, 40), token(1.2, 40)]), prompt_characters=120))
+    assert (figures.token_source, figures.input_tokens) == (TokenSource.ESTIMATE, 30)
 
 
 def test_the_servers_usage_is_taken_over_the_number_of_chunks() -> None:
