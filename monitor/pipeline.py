@@ -15,7 +15,7 @@ from monitor.clock import Clock
 from monitor.core.belief import Belief, Look, Quiet, Rules, confirmation_at
 from monitor.core.budget import FREE, Price, cost_usd
 from monitor.core.figures import Figures
-from monitor.core.instant import SECOND, Instant, iso
+from monitor.core.instant import MILLISECOND, SECOND, Instant, iso
 from monitor.core.observation import Observation
 from monitor.core.outcome import Outcome
 from monitor.core.slots import Gap, GapReason, Grid
@@ -89,6 +89,8 @@ class _Place:
     slot: Instant = Instant(0)
     maintenance: bool = False
     """Its slot lies in maintenance, so its result counts nowhere, whenever it ends."""
+    began: Instant = Instant(0)
+    """Start of the look that runs; 0 while it waits for its turn."""
     suspended: bool = False
     """The host slept or we stood still while the look ran: no time in it means anything."""
 
@@ -172,7 +174,7 @@ class Pipeline:
         return None if refused is None else (Outcome.BUDGET_EXHAUSTED, refused.reason)
 
     def _start(self, place: _Place, slot: Instant, *, scheduled: bool) -> None:
-        place.suspended = False
+        place.began, place.suspended = Instant(0), False
         place.task = asyncio.get_running_loop().create_task(self._through(place, slot, scheduled=scheduled))
 
     # Through
@@ -210,6 +212,7 @@ class Pipeline:
         try:
             learnt = self._writer.belief(watched.id).learnt
             salt = self._salt()
+            place.began = self._clock.now()
             seen = await look_once(watched, learnt, f"{salt:016x}", self._clock)
         except Exception:
             # A bug of ours must not look like an outage, and must not stop the others.
@@ -266,11 +269,14 @@ class Pipeline:
         scheduled: bool,
         sent: bool = True,
     ) -> None:
-        """A slot that is accounted for, though there is nothing to measure."""
-        at = self._clock.now()
+        """A slot that is accounted for, though there is nothing to measure but how far it came."""
+        now = self._clock.now()
+        at = self._places[watched.id].began if sent else now
+        at = at or now
+        figures = Figures(total_ms=max(0, now - at) / MILLISECOND)
         self._purse.settle(watched.id, None)
         learnt = self._writer.belief(watched.id).learnt
-        verdict = Verdict(outcome=outcome, detail=detail, figures=Figures(), learnt=learnt)
+        verdict = Verdict(outcome=outcome, detail=detail, figures=figures, learnt=learnt)
         result = Result(
             probe_id=probe_id(at, self._salt()),
             endpoint=watched.id,
@@ -279,6 +285,7 @@ class Pipeline:
             scheduled=scheduled,
             outcome=outcome,
             sent=sent,
+            figures=figures,
             maintenance=self._places[watched.id].maintenance,
             detail=detail,
         )

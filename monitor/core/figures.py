@@ -53,7 +53,7 @@ class Figures:
 def measure(seen: Observation) -> Figures:
     """All figures of one look."""
     line = seen.timeline
-    usage = _usage(seen.usage, line.tokens)
+    usage = _usage(seen, line.tokens)
     source = None
     if line.tokens:
         source = TokenSource.ESTIMATE if _unsaid(seen.usage) else TokenSource.USAGE
@@ -162,17 +162,22 @@ def _unsaid(usage: Usage | None) -> bool:
     return usage is None or not usage.output_tokens
 
 
-def _usage(said: Usage | None, tokens: Sequence[Token]) -> Usage:
+def _usage(seen: Observation, tokens: Sequence[Token]) -> Usage:
+    said = seen.usage
     if not tokens:
         return said or Usage()
     if said is not None and said.output_tokens:
         return said
     characters = sum(token.characters for token in tokens)
     return Usage(
-        input_tokens=said.input_tokens or None if said else None,
-        output_tokens=max(1, round(characters / CHARACTERS_PER_TOKEN)),
+        input_tokens=(said and said.input_tokens) or _estimate(seen.prompt_characters),
+        output_tokens=_estimate(characters) or 1,
         cached_tokens=said.cached_tokens if said else None,
     )
+
+
+def _estimate(characters: int) -> int | None:
+    return round(characters / CHARACTERS_PER_TOKEN) or None
 
 
 def _visible(usage: Usage, tokens: Sequence[Token]) -> int:

@@ -87,6 +87,8 @@ class Observation:
     certificate_days: float | None = None
 
     # Language models
+    prompt_characters: int = 0
+    """Of the prompt that was sent, with its nonce; 0: not known."""
     answer: str = ""
     """The answer text, at most 4,096 characters."""
     finish_reason: str | None = None

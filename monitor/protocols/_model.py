@@ -47,6 +47,11 @@ def prompt_with_nonce(prompt: str) -> str:
     return f"{_NONCE}\n\n{prompt}"
 
 
+def prompt_characters(prompt: str, nonce: str) -> int:
+    """How long the prompt is once the nonce stands in front."""
+    return len(prompt_with_nonce(prompt)) - len(_NONCE) + len(nonce)
+
+
 class Template:
     """A request body that is ready but for the nonce."""
 

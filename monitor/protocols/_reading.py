@@ -188,7 +188,7 @@ class Conversation:
         else:
             await _read_refusal(reply, reading, deadline)
 
-    def observe(self, reading: Reading, learnt: Mapping[str, str]) -> Observation:
+    def observe(self, reading: Reading, learnt: Mapping[str, str], prompt_characters: int) -> Observation:
         """The facts, once the exchange is over."""
         usage = self.dialect.usage(reading.usage)
         if usage is not None and reading.timeline.tokens and not usage.output_tokens:
@@ -204,6 +204,7 @@ class Conversation:
             error=reading.error,
             malformed=reading.malformed,
             certificate_days=reading.certificate_days,
+            prompt_characters=prompt_characters,
             answer=clean("".join(reading.answer), ANSWER_KEPT),
             finish_reason=reading.finish_reason,
             terminal=reading.timeline.terminal is not None,

@@ -24,6 +24,7 @@ from monitor.protocols._model import (
     Template,
     expectations,
     patience,
+    prompt_characters,
     prompt_with_nonce,
     refuse_fields,
     worst_case,
@@ -99,13 +100,14 @@ class Chat:
     ) -> Observation:
         """Ask once; ask again, once, where the server refused a field that we can do without."""
         talk, form = self._conversation, self._form(learnt)
+        asked = prompt_characters(self._settings.prompt, nonce)
         reading = await talk.ask(wire, self._request(form, nonce), timeline, limits)
         other = self._other_form(form, reading)
         if other == form:
-            return talk.observe(reading, {})
+            return talk.observe(reading, {}, asked)
         again = await talk.ask(wire, self._request(other, nonce), Timeline(start=reading.at), limits)
         _carry_over(again, timeline)
-        return talk.observe(again, self._lesson(form, other, again))
+        return talk.observe(again, self._lesson(form, other, again), asked)
 
     def _longest_answer(self) -> int | None:
         """In tokens. Where our limit is not sent, the model's own is left, if the config says it."""

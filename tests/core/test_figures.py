@@ -120,6 +120,11 @@ def test_a_usage_of_zero_beside_text_means_no_usage() -> None:
     assert figures.input_tokens is None
 
 
+def test_without_a_usage_the_prompt_is_estimated_as_the_answer_is() -> None:
+    figures = measure(replace(seen([token(1.0, 40), token(1.2, 40)]), prompt_characters=120))
+    assert (figures.token_source, figures.input_tokens) == (TokenSource.ESTIMATE, 30)
+
+
 def test_the_servers_usage_is_taken_over_the_number_of_chunks() -> None:
     figures = measure(seen([token(1.0), token(1.2)], Usage(output_tokens=60, input_tokens=7)))
     assert (figures.token_source, figures.output_tokens, figures.input_tokens) == (TokenSource.USAGE, 60, 7)
