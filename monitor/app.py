@@ -282,6 +282,9 @@ class Daemon:
         writing = asyncio.create_task(writer.run())
         notify.accept(start.known.owed)
         notify.start()
+        # What stands now stays: to search it for garbage again and again held the loop up for 60 ms.
+        gc.collect()
+        gc.freeze()
         schedule.start()
         if self._waking is not None:
             self._waking.take()  # the start is no measure
@@ -458,9 +461,6 @@ class Daemon:
             log.error("daemon.stuck", schedule=parts.schedule.progress, writer=parts.writer.health.progress)
 
     def _say_ready(self) -> None:
-        # What stands now stays: to search it for garbage again and again held the loop up for 60 ms.
-        gc.collect()
-        gc.freeze()
         count = len(self._rules)
         log.info("daemon.ready", endpoints=count, database=self._held.database.name, version=__version__)
         systemd.ready(f"watching {count} endpoints")
