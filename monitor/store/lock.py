@@ -105,7 +105,10 @@ def check(connection: Connection, epoch: int) -> None:
 
     Holds a successor off until the transaction ends, so that it finds all of it. Raises Deposed.
     """
-    stored = connection.exec_driver_sql(_EPOCH[connection.dialect.name]).scalar()
+    cursor = connection.connection.cursor()
+    cursor.execute(_EPOCH[connection.dialect.name])
+    (stored,) = cursor.fetchone() or (None,)
+    cursor.close()
     if stored != epoch:
         raise Deposed(f"another daemon has taken over (epoch {stored}, this one's is {epoch})")
 
