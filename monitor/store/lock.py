@@ -8,6 +8,7 @@ still the newest one.
 import fcntl
 import os
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
@@ -47,16 +48,18 @@ class Ownership:
         self._lock.release()
 
 
-def acquire(database: Database) -> Ownership | None:
+def acquire(database: Database, prepare: Callable[[], object] = lambda: None) -> Ownership | None:
     """Own `database`, in a new epoch; None while another process does.
 
-    The schema must be up to date. What the last owner left of itself (its last heartbeat, how
+    `prepare` runs under the lock and leaves the schema up to date: nobody changes it under a
+    daemon that still decides. What the last owner left of itself (its last heartbeat, how
     it stopped) stays as it is; a first owner leaves `beat_at` 0. Raises DatabaseAway.
     """
     lock = _lock(database)
     if lock is None:
         return None
     try:
+        prepare()
         return Ownership(database.write(_take_over), lock)
     except BaseException:
         lock.release()

@@ -64,6 +64,20 @@ def test_a_second_daemon_with_the_same_state_folder_waits_as_well(
     second.wait("daemon.ready", within_s=SOON_S)
 
 
+def test_a_second_daemon_with_the_same_page_address_waits_and_takes_the_page_over(
+    sqlite_home: Home, simulated: Simulated, receiver: Receiver, free_port: int
+) -> None:
+    home = sqlite_home
+    address = f"127.0.0.1:{free_port}"
+    home.configure(website("acme", simulated.health_url("acme")), listen=address)
+    first = home.ready()
+    first.wait("page.listening")
+    second = standing_by(home)
+    first.kill()
+    second.wait("daemon.ready", within_s=SOON_S)
+    second.wait("page.listening", addresses=[f"http://{address}"])
+
+
 def test_a_standby_that_is_told_to_stop_does(
     sqlite_home: Home, simulated: Simulated, receiver: Receiver
 ) -> None:
