@@ -41,7 +41,7 @@ from monitor.strain import Scale, run_queue_delay_s
 from monitor.transport.waking import Waking, waking_of
 from monitor.transport.wire import Transports, open_transports
 from monitor.upkeep import Upkeep
-from monitor.web.process import PageProcess
+from monitor.web.process import CannotListen, PageProcess
 from monitor.writer import MOST_AT_ONCE, Writer, write_all
 
 log = structlog.get_logger()
@@ -74,17 +74,21 @@ class Held:
     def take(self) -> Journal | None:
         """Lock and migrate; None while another daemon holds it. Raises DatabaseAway or NewerSchema."""
         if self.ownership is None or not self.ownership.alive():
-            self.ownership = acquire(self.database)
+            self.ownership = acquire(self.database, self._migrate)
         else:
+            self._migrate()
             renew(self.database, self.ownership)
         if self.ownership is None:
             return None
         return Journal(self.database, self.ownership.epoch, self.ownership.alive)
 
+    def _migrate(self) -> None:
+        for revision in migrate.upgrade(self.database):
+            log.info("database.migrated", revision=revision)
+
     def retake(self) -> Journal:
         """The same after the database was away: nobody else may have taken it meanwhile."""
         epoch = None if self.ownership is None else self.ownership.epoch
-        migrate.upgrade(self.database)
         journal = self.take()
         if journal is None:
             raise Deposed("another daemon has taken this database over")
@@ -133,14 +137,27 @@ class Daemon:
             loop.add_signal_handler(number, self._end.set)
         page = PageProcess.of(self._config, self._state_dir, self._held.database.url)
         self._waking = waking_of(loop)
-        async with page, open_transports() as transports:
+        async with contextlib.AsyncExitStack() as opened:
+            transports = await opened.enter_async_context(open_transports())
             self._kernel_stamps = transports.stamps.available
             if not self._kernel_stamps:
                 log.warning("stamps.unavailable", clock="user")
+            taken = await self._open(page, opened)
             start = await self._begin()
             if start is not None:
+                if taken is not None:
+                    # While we stood by, the page was another daemon's. Now it has to be ours.
+                    await opened.enter_async_context(page)
                 await self._live(start, transports)
         log.info("daemon.stopped")
+
+    async def _open(self, page: PageProcess, opened: contextlib.AsyncExitStack) -> CannotListen | None:
+        """Serve the page from now on; why not, if its address is taken."""
+        try:
+            await opened.enter_async_context(page)
+        except CannotListen as taken:
+            return taken
+        return None
 
     # Start
 
@@ -169,7 +186,6 @@ class Daemon:
         """In a thread. Raises DatabaseAway, or _StandBy while another daemon decides."""
         self._claim_folder()
         try:
-            migrate.upgrade(self._held.database)
             self._leave_it_to_the_owner()
             journal = self._held.take()
         except DatabaseAway:
@@ -495,10 +511,12 @@ class Daemon:
             now = self._clock.now()
             await parts.writer.on_database(lambda journal: journal.stop(now))
         await asyncio.to_thread(parts.writer.release)
-        # A database that is away would have to be waited for; the end of the process frees the lock, too.
-        if self._held.ownership is not None and not parts.writer.is_away:
-            self._held.ownership.release()
-        self._held.database.dispose()
+        # While the database is away there is nobody to take leave of, and a call may still hang in it: that
+        # needs its watchdog to the last. The end of the process frees the lock, too.
+        if not parts.writer.is_away:
+            if self._held.ownership is not None:
+                self._held.ownership.release()
+            self._held.database.dispose()
 
     async def _last_steps(self, writer: Writer, writing: asyncio.Task[None]) -> bool:
         """Whether the writer could keep all that was waiting."""

@@ -36,8 +36,6 @@ HIDDEN = "[secret]"
 
 _SYSLOG = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}
 _COLOUR = {"debug": "\x1b[2m", "warning": "\x1b[33m", "error": "\x1b[31m", "critical": "\x1b[1;31m"}
-_LEVELS = {"alembic.runtime.migration": "INFO"}
-"""Libraries that may say more than warnings: which migration runs is worth a line."""
 _DEEPEST = 5
 """Causes that are followed, members of a group that are shown."""
 _FRAMES = 30
@@ -274,8 +272,6 @@ def _say(level: str, event: str, **fields: object) -> None:
 def _take_in_libraries() -> None:
     logging.captureWarnings(capture=True)
     logging.basicConfig(handlers=[_FromLibraries()], level=logging.WARNING, force=True)
-    for name, level in _LEVELS.items():
-        logging.getLogger(name).setLevel(level)
 
 
 def _take_in_crashes() -> None:

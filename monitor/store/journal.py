@@ -417,7 +417,9 @@ class _Many:
         self._pick: Callable[[Row], tuple[Any, ...]] = itemgetter(*compiled.positiontup)
 
     def run(self, connection: Connection, rows: Iterable[Row]) -> None:
-        connection.exec_driver_sql(self._text, [self._pick(row) for row in rows])
+        cursor = connection.connection.cursor()
+        cursor.executemany(self._text, [self._pick(row) for row in rows])
+        cursor.close()
 
 
 def _excluded(statement: Any, table: Table, *keys: str) -> dict[str, Any]:

@@ -8,6 +8,7 @@ still the newest one.
 import fcntl
 import os
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
@@ -47,16 +48,18 @@ class Ownership:
         self._lock.release()
 
 
-def acquire(database: Database) -> Ownership | None:
+def acquire(database: Database, prepare: Callable[[], object] = lambda: None) -> Ownership | None:
     """Own `database`, in a new epoch; None while another process does.
 
-    The schema must be up to date. What the last owner left of itself (its last heartbeat, how
+    `prepare` runs under the lock and leaves the schema up to date: nobody changes it under a
+    daemon that still decides. What the last owner left of itself (its last heartbeat, how
     it stopped) stays as it is; a first owner leaves `beat_at` 0. Raises DatabaseAway.
     """
     lock = _lock(database)
     if lock is None:
         return None
     try:
+        prepare()
         return Ownership(database.write(_take_over), lock)
     except BaseException:
         lock.release()
@@ -105,7 +108,10 @@ def check(connection: Connection, epoch: int) -> None:
 
     Holds a successor off until the transaction ends, so that it finds all of it. Raises Deposed.
     """
-    stored = connection.exec_driver_sql(_EPOCH[connection.dialect.name]).scalar()
+    cursor = connection.connection.cursor()
+    cursor.execute(_EPOCH[connection.dialect.name])
+    (stored,) = cursor.fetchone() or (None,)
+    cursor.close()
     if stored != epoch:
         raise Deposed(f"another daemon has taken over (epoch {stored}, this one's is {epoch})")
 

@@ -128,7 +128,7 @@ class PostgresLink(Link):
     def greet(self, left_s: float) -> None:
         # The server gives up as well: a statement that waits for a lock would otherwise stay
         # there after we are gone, one more with each try.
-        self.connection.exec_driver_sql(f"SET LOCAL statement_timeout = {max(1, round(left_s * 1000))}")
+        self._raw.execute(f"SET LOCAL statement_timeout = {max(1, round(left_s * 1000))}")
 
     def cut(self) -> None:
         with suppress(OSError):

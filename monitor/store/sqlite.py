@@ -4,7 +4,7 @@ import sqlite3
 import threading
 from pathlib import Path
 
-from sqlalchemy import Connection, Engine, NullPool, create_engine, event
+from sqlalchemy import Connection, NullPool, create_engine
 
 from monitor.store.fault import NoDatabase
 from monitor.store.link import Link, Role
@@ -12,7 +12,6 @@ from monitor.store.link import Link, Role
 BUSY_MS = 1_500
 """Patience with other processes; shorter than any limit of the engine, since waiting for a
 lock is what an interrupt does not end."""
-_BEGIN = "uptoken_begin"
 
 
 class Sqlite:
@@ -34,16 +33,13 @@ class Sqlite:
             hide_parameters=True,
             pool_reset_on_return=None,
         )
-        _begin_by_hand(self._engine)
 
     def open(self, role: Role, deadline: float) -> Link:  # noqa: ARG002 - a file opens at once
         if not self.path.exists():
             raise NoDatabase(f"no database at {self.path}")
         snapshot = Snapshot(self.path) if self._readonly and not _has_log(self.path) else None
         self._opening.mode = _mode(readonly=self._readonly, frozen=snapshot is not None)
-        first = "BEGIN IMMEDIATE" if role is Role.WRITER else "BEGIN"
-        connection = self._engine.connect().execution_options(**{_BEGIN: first})
-        link = SqliteLink(connection, self.path, snapshot)
+        link = SqliteLink(self._engine.connect(), self.path, snapshot)
         try:
             link.settle(role)
         except sqlite3.Error:
@@ -82,6 +78,11 @@ class Snapshot:
         return stat.st_ino, stat.st_size, stat.st_mtime_ns
 
 
+# In WAL mode a transaction that begins as a reader and then writes fails at once if another
+# wrote meanwhile; so a writer says from the start what it is.
+_FIRST = {Role.WRITER: "BEGIN IMMEDIATE", Role.READER: "BEGIN"}
+
+
 class SqliteLink(Link):
     """A connection to a file."""
 
@@ -95,15 +96,20 @@ class SqliteLink(Link):
         # SQLite trusts an immutable file blindly and would never see what is written later.
         self.kept = snapshot is None
         self._inode = path.stat().st_ino
+        self._first = _FIRST[Role.READER]
 
     def settle(self, role: Role) -> None:
         """Settings that last as long as the connection."""
+        self._first = _FIRST[role]
         if role is Role.WRITER:
             self._raw.execute("PRAGMA journal_mode = WAL")
             self._raw.execute("PRAGMA synchronous = FULL")
             self._raw.execute("PRAGMA foreign_keys = ON")
         else:
             self._raw.execute("PRAGMA query_only = ON")
+
+    def greet(self, left_s: float) -> None:  # noqa: ARG002 - BUSY_MS is all its patience
+        self._raw.execute(self._first)
 
     def cut(self) -> None:
         self._raw.interrupt()
@@ -117,14 +123,6 @@ class SqliteLink(Link):
 
     def whole(self) -> bool:
         return self._snapshot is None or self._snapshot.holds()
-
-
-def _begin_by_hand(engine: Engine) -> None:
-    # In WAL mode a transaction that begins as a reader and then writes fails at once if
-    # another wrote meanwhile; so a writer says from the start what it is.
-    @event.listens_for(engine, "begin")
-    def begin(connection: Connection) -> None:
-        connection.exec_driver_sql(connection.get_execution_options()[_BEGIN])
 
 
 def _has_log(path: Path) -> bool:

@@ -2,6 +2,7 @@
 
 import re
 
+from tests.support.both import on_both_databases
 from tests.support.daemon import Daemon, Home, alerting, channel, until, website
 from tests.support.ports import unused_port
 from tests.support.receiver import Message, Receiver
@@ -138,6 +139,7 @@ def _outage(simulated: Simulated, daemon: Daemon) -> None:
     daemon.wait("state.changed", endpoint="acme/health", before="down", after="up")
 
 
+@on_both_databases
 def test_dead_channels_delay_no_other(
     home: Home, simulated: Simulated, receiver: Receiver, second_receiver: Receiver
 ) -> None:

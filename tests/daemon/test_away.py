@@ -1,12 +1,16 @@
 """PostgreSQL stops, freezes, or is not there yet: nobody who is watched or told notices."""
 
+import tempfile
 import time
-
-import pytest
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
+from pathlib import Path
 
 from monitor.core.instant import Instant
+from tests.support.both import at_once, stage
 from tests.support.daemon import Home, alerting, channel, website
-from tests.support.postgres import Cluster
+from tests.support.postgres import Cluster, binaries
 from tests.support.receiver import Receiver
 from tests.support.records import Records
 from tests.support.simulated import Simulated
@@ -34,20 +38,49 @@ def configure(home: Home, simulated: Simulated, receiver: Receiver, load: int) -
     return [f"steady/{slug}" for slug in slugs]
 
 
-@pytest.mark.parametrize("how", ["stopped", "frozen"])
 def test_a_database_that_is_away_for_half_a_minute_costs_nothing(
-    how: str,
-    postgres_home: Home,
-    postgres: Cluster,
-    simulated: Simulated,
-    receiver: Receiver,
+    tmp_path: Path, simulated: Simulated
 ) -> None:
-    home = postgres_home
+    """One server is stopped, another one frozen."""
+
+    def story(name: str, away: Callable[[Cluster], AbstractContextManager[None]]) -> None:
+        wanted = ("home", "simulated", "receiver")
+        with (
+            another_cluster() as cluster,
+            stage(name, tmp_path, cluster.url(cluster.create_database()), simulated, wanted) as own,
+        ):
+            _without(away(cluster), **own)
+
+    at_once(
+        {
+            "stopped": partial(story, "stopped", Cluster.stopped),
+            "frozen": partial(story, "frozen", Cluster.frozen),
+        }
+    )
+
+
+@contextmanager
+def another_cluster() -> Iterator[Cluster]:
+    programs = binaries()
+    assert programs is not None
+    with tempfile.TemporaryDirectory(prefix="uptoken-postgres-") as folder:
+        cluster = Cluster(Path(folder), programs)
+        cluster.create()
+        cluster.start()
+        try:
+            yield cluster
+        finally:
+            cluster.stop()
+
+
+def _without(
+    away: AbstractContextManager[None], home: Home, simulated: Simulated, receiver: Receiver
+) -> None:
     steady = configure(home, simulated, receiver, LOAD)
     daemon = home.ready()
     daemon.wait("probe.stored", count=3 * LOAD)
     began = Instant(time.time_ns() // 1000)
-    with postgres.stopped() if how == "stopped" else postgres.frozen():
+    with away:
         ends = time.monotonic() + AWAY_S
         simulated.set("acme", "http_503")
         receiver.wait(lambda message: message.title == "DOWN: acme health", within_s=TOLD_S)
@@ -73,7 +106,7 @@ def test_a_database_that_is_away_for_half_a_minute_costs_nothing(
     late = sorted(probe.late_s for probe in probes)
     assert late[round(0.99 * len(late))] < LATE_S, late[-20:]
     _check_told_once(records, receiver)
-    print(f"{how}: {len(probes)} slots, drained in {drained_s:.1f} s, latest start {late[-1] * 1000:.0f} ms")
+    print(f"{len(probes)} slots, drained in {drained_s:.1f} s, latest start {late[-1] * 1000:.0f} ms")
 
 
 def _check_told_once(records: Records, receiver: Receiver) -> None:

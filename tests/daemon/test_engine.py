@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from tests.support.both import on_both_databases
 from tests.support.daemon import Home, alerting, channel, until
 from tests.support.llama import Llama
 from tests.support.receiver import Receiver
@@ -32,6 +33,7 @@ def model(provider: str, engine: Llama, url: str, *endpoints: str, key: str | No
 DEFAULTS = '[defaults]\ninterval = "2s"\ntimeout = "1800ms"\n'
 
 
+@on_both_databases
 def test_figures_are_those_of_the_engine(home: Home, llama: Llama) -> None:
     with relaying(llama.base_url) as relay:
         fixed = f'name = "long"\nslug = "long"\nmax_tokens = {TOKENS}\nbody = {{ ignore_eos = true }}'
@@ -65,6 +67,7 @@ def _compare(probe, exchange: Exchange) -> None:
     assert probe.effective_throughput < probe.output_speed
 
 
+@on_both_databases
 def test_real_answers_and_refusals_are_judged(
     home: Home, llama: Llama, llama_with_key: Llama, receiver: Receiver
 ) -> None:

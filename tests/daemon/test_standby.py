@@ -2,8 +2,7 @@
 
 import signal
 
-import pytest
-
+from tests.support.both import on_both_databases
 from tests.support.daemon import Daemon, Home, alerting, channel, until, website
 from tests.support.postgres import Cluster
 from tests.support.receiver import Receiver
@@ -12,10 +11,12 @@ from tests.support.simulated import Simulated
 SOON_S = 10.0
 
 
-@pytest.fixture
-def watched(home: Home, simulated: Simulated, receiver: Receiver) -> Home:
-    home.configure(alerting(), channel("ops", receiver.url), website("acme", simulated.health_url("acme")))
-    return home
+def configure(home: Home, simulated: Simulated, receiver: Receiver) -> None:
+    home.configure(
+        alerting(down_after=1, up_after=1),
+        channel("ops", receiver.url),
+        website("acme", simulated.health_url("acme")),
+    )
 
 
 def standing_by(home: Home, name: str = "second") -> Daemon:
@@ -25,12 +26,14 @@ def standing_by(home: Home, name: str = "second") -> Daemon:
     return daemon
 
 
+@on_both_databases
 def test_a_second_daemon_takes_over_when_the_first_is_killed(
-    watched: Home, simulated: Simulated, receiver: Receiver
+    home: Home, simulated: Simulated, receiver: Receiver
 ) -> None:
-    first = watched.ready()
+    configure(home, simulated, receiver)
+    first = home.ready()
     first.wait("probe.stored", outcome="ok")
-    second = standing_by(watched)
+    second = standing_by(home)
     simulated.set("acme", "http_503")
     receiver.wait(lambda message: message.title.startswith("DOWN"))
     first.wait("alert.sent")
@@ -41,37 +44,63 @@ def test_a_second_daemon_takes_over_when_the_first_is_killed(
     receiver.wait(lambda message: message.title.startswith("RECOVERED"))
     assert second.stop()[0] == 0
 
-    records = watched.records()
+    records = home.records()
     records.check_slots("acme/health")
     # The first was killed, perhaps just before it marked what it had sent.
     assert len({message.reference for message in receiver.messages}) == 2
     assert records.value("SELECT count(*) FROM incident") == 1
 
 
-def test_a_second_daemon_with_the_same_state_folder_waits_as_well(watched: Home) -> None:
-    first = watched.ready()
-    second = watched.start()
+@on_both_databases
+def test_a_second_daemon_with_the_same_state_folder_waits_as_well(
+    home: Home, simulated: Simulated, receiver: Receiver
+) -> None:
+    configure(home, simulated, receiver)
+    first = home.ready()
+    second = home.start()
     line = second.wait("daemon.waiting")
-    assert line["reason"] == f"standby: another daemon uses the state folder {watched.state}"
+    assert line["reason"] == f"standby: another daemon uses the state folder {home.state}"
     first.kill()
     second.wait("daemon.ready", within_s=SOON_S)
 
 
-def test_a_standby_that_is_told_to_stop_does(watched: Home) -> None:
-    first = watched.ready()
-    second = standing_by(watched)
+def test_a_second_daemon_with_the_same_page_address_waits_and_takes_the_page_over(
+    sqlite_home: Home, simulated: Simulated, receiver: Receiver, free_port: int
+) -> None:
+    home = sqlite_home
+    address = f"127.0.0.1:{free_port}"
+    home.configure(website("acme", simulated.health_url("acme")), listen=address)
+    first = home.ready()
+    first.wait("page.listening")
+    second = standing_by(home)
+    first.kill()
+    second.wait("daemon.ready", within_s=SOON_S)
+    second.wait("page.listening", addresses=[f"http://{address}"])
+
+
+def test_a_standby_that_is_told_to_stop_does(
+    sqlite_home: Home, simulated: Simulated, receiver: Receiver
+) -> None:
+    home = sqlite_home
+    configure(home, simulated, receiver)
+    first = home.ready()
+    second = standing_by(home)
     status, seconds = second.stop()
     assert (status, seconds < 5) == (0, True)
     assert first.running
 
 
-def test_who_is_deposed_ends_and_writes_nothing_more(watched: Home) -> None:
+@on_both_databases
+def test_who_is_deposed_ends_and_writes_nothing_more(
+    home: Home, simulated: Simulated, receiver: Receiver
+) -> None:
     """Its machine stood still, its connection or its lock file was lost, and another daemon took over."""
-    first = watched.ready()
+    configure(home, simulated, receiver)
+    first = home.ready()
     first.wait("probe.stored", count=2)
-    second = standing_by(watched)
+    second = standing_by(home)
     first.send(signal.SIGSTOP)
-    _lose_the_lock(watched)
+    _lose_the_lock(home)
     second.wait("daemon.ready", within_s=SOON_S)
     first.send(signal.SIGCONT)
     assert first.ended(SOON_S) == 1
@@ -79,25 +108,29 @@ def test_who_is_deposed_ends_and_writes_nothing_more(watched: Home) -> None:
     second.wait("probe.stored", count=2)
 
     # What it had seen last waits in its spool until it is the owner again.
-    third = watched.start()
+    third = home.start()
     third.wait("daemon.waiting")
     second.kill()
     third.wait("daemon.ready", within_s=SOON_S)
     third.wait("probe.stored")
     third.kill()
-    logged = {line["probe"] for daemon in watched.daemons for line in daemon.heard("probe.stored")}
-    assert logged <= {probe.id for probe in watched.records().probes()}
+    logged = {line["probe"] for daemon in home.daemons for line in daemon.heard("probe.stored")}
+    assert logged <= {probe.id for probe in home.records().probes()}
 
 
-def test_who_loses_its_lock_to_nobody_takes_it_again(watched: Home) -> None:
-    daemon = watched.ready()
+@on_both_databases
+def test_who_loses_its_lock_to_nobody_takes_it_again(
+    home: Home, simulated: Simulated, receiver: Receiver
+) -> None:
+    configure(home, simulated, receiver)
+    daemon = home.ready()
     daemon.wait("probe.stored", count=2)
-    before = watched.records().value("SELECT epoch FROM daemon")
-    _lose_the_lock(watched)
+    before = home.records().value("SELECT epoch FROM daemon")
+    _lose_the_lock(home)
     daemon.wait("database.back", within_s=SOON_S)
-    assert watched.records().value("SELECT epoch FROM daemon") == before + 1
+    assert home.records().value("SELECT epoch FROM daemon") == before + 1
     assert daemon.stop()[0] == 0
-    watched.records().check_slots("acme/health")
+    home.records().check_slots("acme/health")
 
 
 def _lose_the_lock(home: Home) -> None:
@@ -119,7 +152,7 @@ def test_a_standby_leaves_a_database_that_was_away_to_its_owner(
 ) -> None:
     """The owner knows of the outage that came meanwhile; the standby would tell of it again."""
     home = postgres_home
-    home.configure(alerting(), channel("ops", receiver.url), website("acme", simulated.health_url("acme")))
+    configure(home, simulated, receiver)
     owner = home.ready()
     owner.wait("probe.stored", outcome="ok")
     second = standing_by(home)
@@ -134,8 +167,12 @@ def test_a_standby_leaves_a_database_that_was_away_to_its_owner(
     assert len(receiver.messages) == 1
 
 
-def test_five_daemons_at_once_on_an_empty_database(watched: Home) -> None:
-    daemons = [watched.start(state=watched.folder / f"state{number}") for number in range(5)]
+@on_both_databases
+def test_five_daemons_at_once_on_an_empty_database(
+    home: Home, simulated: Simulated, receiver: Receiver
+) -> None:
+    configure(home, simulated, receiver)
+    daemons = [home.start(state=home.folder / f"state{number}") for number in range(5)]
 
     def ready() -> list[Daemon]:
         return [daemon for daemon in daemons if daemon.heard("daemon.ready")]
@@ -152,11 +189,15 @@ def test_five_daemons_at_once_on_an_empty_database(watched: Home) -> None:
     assert sum(daemon.running for daemon in daemons) == 4
 
 
-def test_a_database_of_a_newer_uptoken_is_left_alone(watched: Home) -> None:
-    watched.ready().stop()
-    records = watched.records()
+@on_both_databases
+def test_a_database_of_a_newer_uptoken_is_left_alone(
+    home: Home, simulated: Simulated, receiver: Receiver
+) -> None:
+    configure(home, simulated, receiver)
+    home.ready().stop()
+    records = home.records()
     records.execute("UPDATE alembic_version SET version_num = '9999'")
-    daemon = watched.start()
+    daemon = home.start()
     assert daemon.ended() == 1
     [line] = daemon.lines
     assert "has version 9999 of the schema, made by a newer uptoken" in line["text"]

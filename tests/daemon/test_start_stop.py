@@ -6,12 +6,14 @@ import time
 
 from monitor.core.instant import MINUTE, SECOND, Instant
 from monitor.core.slots import phase_of
+from tests.support.both import on_both_databases
 from tests.support.daemon import Home, alerting, channel, until, website
 from tests.support.ports import unused_port
 from tests.support.receiver import Receiver
 from tests.support.simulated import Simulated
 
 
+@on_both_databases
 def test_hanging_providers_a_dead_webhook_and_a_slow_reader_hold_up_no_stop(
     home: Home, simulated: Simulated, receiver: Receiver
 ) -> None:
@@ -84,6 +86,7 @@ def _slug(provider: str, slot_in_s: float) -> str:
     return next(name for name in names if abs(phase_of(f"{provider}/{name}", MINUTE) - wanted) < SECOND // 4)
 
 
+@on_both_databases
 def test_who_missed_a_slot_is_looked_at_at_once_and_the_others_keep_their_place(
     home: Home, simulated: Simulated
 ) -> None:
@@ -110,6 +113,7 @@ def test_who_missed_a_slot_is_looked_at_at_once_and_the_others_keep_their_place(
         assert (probe.slot - phase_of(probe.endpoint, MINUTE)) % MINUTE == 0
 
 
+@on_both_databases
 def test_what_nobody_looked_at_lies_in_a_gap_that_says_why(home: Home, simulated: Simulated) -> None:
     home.configure(website("acme", simulated.health_url("acme")))
     first = home.ready()
@@ -133,6 +137,7 @@ def test_what_nobody_looked_at_lies_in_a_gap_that_says_why(home: Home, simulated
     assert [reason for reason in reasons if reason != "still_running"] == ["stopped", "not_running"]
 
 
+@on_both_databases
 def test_an_outage_that_nobody_watched_begins_as_unknown_and_is_dated_back(
     home: Home, simulated: Simulated, receiver: Receiver
 ) -> None:
@@ -152,6 +157,7 @@ def test_an_outage_that_nobody_watched_begins_as_unknown_and_is_dated_back(
     assert rows[1].effective_at == last + 3 * SECOND
 
 
+@on_both_databases
 def test_a_config_that_lost_an_endpoint_closes_its_incident(
     home: Home, simulated: Simulated, receiver: Receiver
 ) -> None:
