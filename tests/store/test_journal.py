@@ -13,7 +13,7 @@ from monitor.core.outcome import Outcome
 from monitor.core.slots import Gap, GapReason, Grid, Segment
 from monitor.core.step import Known, Sent, Step
 from monitor.store import lock, migrate, schema
-from monitor.store.engine import Database
+from monitor.store.engine import Database, DatabaseAway, DatabaseRefused
 from monitor.store.journal import Journal
 from tests.core.believing import Stage
 from tests.support.truth import START, result, step
@@ -210,3 +210,39 @@ def test_the_last_slot_of_an_endpoint_that_is_no_longer_configured_is_known(jour
     )
     journal.write([Step(segment=opened), *story("ggg")])
     assert journal.load({}, START).accounted == {"acme/one": result(2).slot}
+
+
+def test_a_number_from_a_transaction_that_failed_is_used_by_nobody(
+    database: Database, journal: Journal
+) -> None:
+    known = step(1, endpoint="acme/new")
+    with pytest.raises(DatabaseRefused):
+        journal.write([known, step(2, endpoint="acme/new", request_id="a lone surrogate \ud800")])
+    Journal(database, journal._epoch).register(["acme/one", "acme/other"], START)
+    journal.write([known])
+    query = "SELECT e.name FROM probe p JOIN endpoint e ON e.id = p.endpoint_id"
+    found = database.read(lambda connection: connection.exec_driver_sql(query).all())
+    assert [tuple(row) for row in found] == [("acme/new",)]
+
+
+def test_who_is_no_longer_configured_stays_so_though_something_is_written_of_it(
+    database: Database, journal: Journal
+) -> None:
+    journal.write([step(1)])
+    journal.register(["acme/other"], Instant(START + 1))
+    journal.write([step(2)])
+    query = "SELECT name, removed_at FROM endpoint ORDER BY name"
+    found = database.read(lambda connection: connection.exec_driver_sql(query).all())
+    assert [tuple(row) for row in found] == [("acme/one", START + 1), ("acme/other", None)]
+
+
+def test_who_lost_the_lock_writes_nothing_even_if_nobody_took_it(database: Database) -> None:
+    owned = lock.acquire(database)
+    assert owned is not None
+    holds = True
+    journal = Journal(database, owned.epoch, lambda: holds)
+    journal.write([step(1)])
+    holds = False
+    with pytest.raises(DatabaseAway, match="held the lock"):
+        journal.write([step(2)])
+    owned.release()

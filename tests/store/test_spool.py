@@ -83,6 +83,22 @@ def test_damage_in_the_middle_is_refused_rather_than_passed_over(tmp_path: Path)
         Spool(path).resume()
 
 
+def test_there_is_no_spool_before_it_is_whole(tmp_path: Path) -> None:
+    """Whoever finds one can start from it, and whoever could not begin one begins it anew."""
+    path = tmp_path / "folder" / "spool"
+    spool = Spool(path)
+    with pytest.raises(FileNotFoundError):
+        spool.start(KNOWN)
+    assert not spool.is_open
+    path.parent.mkdir()
+    spool.start(KNOWN)
+    spool.append([step(1)])
+    assert [one.name for one in path.parent.iterdir()] == ["spool"]
+    known, steps = spool.known()
+    assert (known, list(steps)) == (KNOWN, [step(1)])
+    spool.remove()
+
+
 def test_a_checkpoint_comes_back_whole_or_not_at_all(tmp_path: Path) -> None:
     path = tmp_path / "checkpoint.json"
     assert load_checkpoint(path) is None

@@ -260,6 +260,46 @@ async def test_a_checkpoint_holds_all_that_is_durable(desk: Desk) -> None:
 
 
 @pytest.mark.anyio
+async def test_one_can_wait_until_a_step_is_durable(desk: Desk) -> None:
+    async with desk.running() as writer:
+        await writer.keep(step(1))
+        assert desk.count("probe") == 1
+        # The same step once more, as two who wait for the like of it.
+        await asyncio.gather(writer.keep(step(2)), writer.keep(step(2)), writer.keep(step(3)))
+        assert desk.count("probe") == 3
+
+
+@pytest.mark.anyio
+async def test_a_checkpoint_follows_news_and_not_mere_results(desk: Desk) -> None:
+    path = desk.folder / "checkpoint.json"
+    async with desk.running() as writer:
+        writer.put(step(0))
+        await until(lambda: writer.health.stored == 1)
+        await writer.save_news()
+        assert not path.exists()
+        desk.play(writer, "gbbb", first=1)
+        await until(lambda: writer.health.stored == 5)
+        await writer.save_news()
+        saved = load_checkpoint(path)
+        assert saved is not None
+        assert saved.beliefs[ENDPOINT].incident is not None
+        path.unlink()
+        await writer.save_news()
+        assert not path.exists()
+
+
+@pytest.mark.anyio
+async def test_an_idle_daemon_that_was_deposed_hears_of_it(desk: Desk) -> None:
+    """By whatever it asks of the database, so that it does not go on until its next result."""
+    async with desk.running() as writer:
+        desk.database.write(
+            lambda connection: connection.exec_driver_sql("UPDATE daemon SET epoch = epoch + 1")
+        )
+        assert not await writer.on_database(lambda journal: journal.beat(START, {}))
+        assert isinstance(writer.fatal.result(), lock.Deposed)
+
+
+@pytest.mark.anyio
 async def test_time_alone_is_an_event(desk: Desk) -> None:
     async with desk.running() as writer:
         desk.play(writer, "g")
