@@ -6,6 +6,7 @@ Stop: no new probe, those that run are cut off after a while, the writer drains.
 
 import asyncio
 import contextlib
+import gc
 import os
 import resource
 import secrets as randomness
@@ -370,6 +371,7 @@ class Daemon:
         every(upkeep.CHECKPOINT_S, parts.writer.save_checkpoint)
         every(upkeep.NEWS_S, parts.writer.save_news)
         every(upkeep.PRUNE_S, lambda: self._prune(parts))
+        every(upkeep.SWEEP_S, upkeep.sweep)
         granted = systemd.watchdog_interval()
         if granted is not None:
             every(granted, lambda: self._show_life(parts, granted * 2))
@@ -386,10 +388,10 @@ class Daemon:
     async def _heartbeat(self, parts: "_Parts") -> None:
         now = self._clock.now()
         daemon = self._facts(parts)
-        document = upkeep.status(parts.writer.checkpoint().beliefs.values(), now, daemon)
+        beliefs = parts.writer.checkpoint().beliefs.values()
         path = self._state_dir / "status.json"
         try:
-            await asyncio.to_thread(upkeep.write_status, path, document)
+            await asyncio.to_thread(lambda: upkeep.write_status(path, upkeep.status(beliefs, now, daemon)))
         except OSError as refusal:
             log.warning("status.unwritten", errno=refusal.errno)
         await parts.writer.on_database(lambda journal: journal.beat(now, daemon))
@@ -440,6 +442,8 @@ class Daemon:
             log.error("daemon.stuck", schedule=parts.schedule.progress, writer=parts.writer.health.progress)
 
     def _say_ready(self) -> None:
+        # What exists by now stays.
+        gc.freeze()
         count = len(self._rules)
         log.info("daemon.ready", endpoints=count, database=self._held.database.name, version=__version__)
         systemd.ready(f"watching {count} endpoints")

@@ -1,6 +1,7 @@
 """`run`, `serve`, `demo`: the processes that stay."""
 
 import asyncio
+import gc
 import os
 import subprocess
 import sys
@@ -31,7 +32,11 @@ def run(given: str | None) -> int:
     """
     from monitor.cli import loading
 
-    return _watch(loading.config(given))
+    gc.disable()  # a start makes much and drops little
+    try:
+        return _watch(loading.config(given))
+    finally:
+        gc.enable()
 
 
 def _watch(config: "Config") -> int:
@@ -51,6 +56,7 @@ def _watch(config: "Config") -> int:
     logs.configure(secrets=secrets.values)
     try:
         daemon = app.Daemon(config, secrets, state)
+        gc.enable()
         asyncio.run(daemon.run())
     except (app.Unready, CannotListen, NewerSchema, Deposed, DatabaseRefused) as refused:
         raise Failure(str(refused)) from None

@@ -343,17 +343,18 @@ class Checkpoint:
 
 
 def checkpoint_json(known: Checkpoint) -> Json:
+    """Its lists are iterators: a belief after the other, never all of them at once."""
     return {
         "at": known.at,
-        "beliefs": [belief_json(belief, ring=True) for belief in known.beliefs.values()],
-        "owed": [{"alert": _plain(o.alert), "attempts": o.attempts, "again": o.again} for o in known.owed],
-        "segments": [_segment_json(segment) for segment in known.segments.values()],
-        "accounted": dict(known.accounted),
+        "beliefs": (belief_json(belief, ring=True) for belief in known.beliefs.values()),
+        "owed": ({"alert": _plain(o.alert), "attempts": o.attempts, "again": o.again} for o in known.owed),
+        "segments": (_segment_json(segment) for segment in known.segments.values()),
+        "accounted": known.accounted,
     }
 
 
 def checkpoint_from_json(raw: Json) -> Checkpoint:
-    """The inverse. Raises KeyError, TypeError or ValueError if it is no checkpoint."""
+    """The inverse, from lists. Raises KeyError, TypeError or ValueError if it is no checkpoint."""
     beliefs = [belief_from_json(belief) for belief in raw["beliefs"]]
     segments = [_segment(segment) for segment in raw["segments"]]
     return Checkpoint(
