@@ -1,41 +1,18 @@
 """PostgreSQL stops, freezes, or is not there yet: nobody who is watched or told notices."""
 
-import tempfile
-import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 
-from monitor.core.instant import Instant
+from tests.support.away import TOLD_S, another_cluster, check_told_once, configure, without_database
 from tests.support.both import at_once, stage
-from tests.support.daemon import Home, alerting, channel, website
-from tests.support.postgres import Cluster, binaries
+from tests.support.daemon import Home
+from tests.support.postgres import Cluster
 from tests.support.receiver import Receiver
-from tests.support.records import Records
 from tests.support.simulated import Simulated
 
 AWAY_S = 30.0
-DRAINED_S = 60.0
-LOAD = 49
-LATE_S = 0.5
-"""What the database holds up is late by its watchdog's 2 s; a busy machine alone is not by as much."""
-TOLD_S = 8.0
-"""Two looks a second apart, and once the two seconds after which a silent database is given up."""
-
-
-def configure(home: Home, simulated: Simulated, receiver: Receiver, load: int) -> list[str]:
-    """One endpoint that can fail, and others that never do. Returns the others."""
-    simulated.define("acme")
-    simulated.define("steady")
-    slugs = tuple(f"s{number}" for number in range(load))
-    home.configure(
-        alerting(),
-        channel("ops", receiver.url),
-        website("acme", simulated.health_url("acme")),
-        website("steady", simulated.health_url("steady"), slugs=slugs),
-    )
-    return [f"steady/{slug}" for slug in slugs]
 
 
 def test_a_database_that_is_away_for_half_a_minute_costs_nothing(
@@ -49,7 +26,7 @@ def test_a_database_that_is_away_for_half_a_minute_costs_nothing(
             another_cluster() as cluster,
             stage(name, tmp_path, cluster.url(cluster.create_database()), simulated, wanted) as own,
         ):
-            _without(away(cluster), **own)
+            print(without_database(away(cluster), AWAY_S, **own))
 
     at_once(
         {
@@ -57,64 +34,6 @@ def test_a_database_that_is_away_for_half_a_minute_costs_nothing(
             "frozen": partial(story, "frozen", Cluster.frozen),
         }
     )
-
-
-@contextmanager
-def another_cluster() -> Iterator[Cluster]:
-    programs = binaries()
-    assert programs is not None
-    with tempfile.TemporaryDirectory(prefix="uptoken-postgres-") as folder:
-        cluster = Cluster(Path(folder), programs)
-        cluster.create()
-        cluster.start()
-        try:
-            yield cluster
-        finally:
-            cluster.stop()
-
-
-def _without(
-    away: AbstractContextManager[None], home: Home, simulated: Simulated, receiver: Receiver
-) -> None:
-    steady = configure(home, simulated, receiver, LOAD)
-    daemon = home.ready()
-    daemon.wait("probe.stored", count=3 * LOAD)
-    began = Instant(time.time_ns() // 1000)
-    with away:
-        ends = time.monotonic() + AWAY_S
-        simulated.set("acme", "http_503")
-        receiver.wait(lambda message: message.title == "DOWN: acme health", within_s=TOLD_S)
-        daemon.wait("database.away")
-        simulated.set("acme", "ok")
-        receiver.wait(lambda message: message.title.startswith("RECOVERED"), within_s=TOLD_S)
-        assert not daemon.heard("database.back")
-        time.sleep(ends - time.monotonic())  # it is away for as long as that, whatever happens
-    back = time.monotonic()
-    daemon.wait("database.back", within_s=DRAINED_S)
-    drained_s = time.monotonic() - back
-    assert not (home.state / "spool").exists()
-    assert daemon.stop()[0] == 0
-
-    records = home.records()
-    for endpoint in [*steady, "acme/health"]:
-        records.check_slots(endpoint)
-    assert not records.rows('SELECT * FROM gap WHERE "last" > :began', began=began)
-    probes = [probe for probe in records.probes() if probe.slot > began and probe.outcome != "cancelled"]
-    assert len(probes) >= (LOAD + 1) * AWAY_S
-    assert {probe.outcome for probe in probes if probe.endpoint in steady} == {"ok"}
-    assert {probe.outcome for probe in probes} == {"ok", "http_5xx"}
-    late = sorted(probe.late_s for probe in probes)
-    assert late[round(0.99 * len(late))] < LATE_S, late[-20:]
-    _check_told_once(records, receiver)
-    print(f"{len(probes)} slots, drained in {drained_s:.1f} s, latest start {late[-1] * 1000:.0f} ms")
-
-
-def _check_told_once(records: Records, receiver: Receiver) -> None:
-    """One outage: one incident that ended, both of its messages sent once and known as sent."""
-    [incident] = records.rows("SELECT id, ended_at FROM incident")
-    assert incident.ended_at is not None
-    assert [message.reference for message in receiver.messages] == [f"[{incident.id}#{n}]" for n in (1, 2)]
-    assert records.value("SELECT count(*) FROM alert WHERE sent_at IS NOT NULL") == 2
 
 
 def test_a_kill_while_the_database_is_away_loses_nothing(
@@ -220,7 +139,7 @@ def test_a_reboot_that_brings_the_daemon_up_before_its_database_tells_nothing_tw
     receiver.wait(lambda message: message.title.startswith("RECOVERED"))
     assert second.stop()[0] == 0
     records = home.records()
-    _check_told_once(records, receiver)
+    check_told_once(records, receiver)
     records.check_slots("acme/health")
 
 
