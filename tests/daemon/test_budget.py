@@ -3,7 +3,7 @@
 from decimal import Decimal
 
 from tests.support.both import on_both_databases
-from tests.support.daemon import Home, until
+from tests.support.daemon import Home
 from tests.support.simulated import Simulated
 
 
@@ -35,5 +35,3 @@ def test_a_probe_beyond_the_daily_budget_is_not_sent_but_stored(home: Home, simu
     second.wait("probe.stored", outcome="budget_exhausted")
     assert not second.heard("probe.stored", outcome="ok")
     assert len(simulated.log("acme")) == len(sent)
-    # Nothing is known about the provider, and nobody is alarmed.
-    until(lambda: records.state("acme/gpt-x") == "unknown", "it fades to unknown")

@@ -12,7 +12,7 @@ from tests.support.records import Records
 from tests.support.relay import Exchange, relaying
 
 TOKENS = 1500
-PROBES = 4
+PROBES = 3
 
 # The engine times itself inside; what the daemon sees comes later by a request's and an event's way
 # through two sockets, and all of them share the processors of this machine.
@@ -33,7 +33,6 @@ def model(provider: str, engine: Llama, url: str, *endpoints: str, key: str | No
 DEFAULTS = '[defaults]\ninterval = "2s"\ntimeout = "1800ms"\n'
 
 
-@on_both_databases
 def test_figures_are_those_of_the_engine(home: Home, llama: Llama) -> None:
     with relaying(llama.base_url) as relay:
         fixed = f'name = "long"\nslug = "long"\nmax_tokens = {TOKENS}\nbody = {{ ignore_eos = true }}'

@@ -144,7 +144,6 @@ def _lose_the_lock(home: Home) -> None:
             " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
         )
         assert len(ended) == 1
-    records.close()
 
 
 def test_a_standby_leaves_a_database_that_was_away_to_its_owner(

@@ -22,7 +22,7 @@ LOAD = 49
 LATE_S = 0.5
 """What the database holds up is late by its watchdog's 2 s; a busy machine alone is not by as much."""
 TOLD_S = 8.0
-"""Two looks a second apart, and once the two seconds after which a silent database is given up."""
+"""A look, and once the two seconds after which a silent database is given up, for whoever asks first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +42,7 @@ def configure(home: Home, simulated: Simulated, receiver: Receiver, load: int) -
     simulated.define("steady")
     slugs = tuple(f"s{number}" for number in range(load))
     home.configure(
-        alerting(),
+        alerting(down_after=1, up_after=1),
         channel("ops", receiver.url),
         website("acme", simulated.health_url("acme")),
         website("steady", simulated.health_url("steady"), slugs=slugs),

@@ -91,7 +91,6 @@ def crash(home: Home, simulated: Simulated, receiver: Receiver, *, kills: int, s
         assert script.failure is None, script.failure
         for endpoint in script.endpoints:
             _check_incidents(records, endpoint, script.outages)
-    records.close()
     return toll
 
 

@@ -135,6 +135,7 @@ class Home:
     folder: Path
     database_url: str
     daemons: list[Daemon] = field(default_factory=list)
+    _records: Records | None = None
 
     @property
     def config(self) -> Path:
@@ -162,9 +163,14 @@ class Home:
         return daemon
 
     def records(self) -> Records:
-        return Records(self.database_url)
+        """What stands in the database; the same reader each time."""
+        if self._records is None:
+            self._records = Records(self.database_url)
+        return self._records
 
     def clear(self) -> None:
+        if self._records is not None:
+            self._records.close()
         for daemon in self.daemons:
             if daemon.running:
                 daemon.kill()
