@@ -123,8 +123,6 @@ class Incident:
     impact: State
     told: State
     """What the newest message said."""
-    noted: State
-    """What the newest line of its story says; `unknown` is noted, but nobody is told."""
     reason: str
     outcome: Outcome | None = None
     sequence: int = 0
@@ -518,7 +516,7 @@ def _settle(draft: _Draft, outcome: Outcome | None) -> None:
             _open(draft, outcome)
     elif state is State.UP:
         _close(draft, incident)
-    elif state is not incident.noted:
+    elif state is not incident.told:
         _update(draft, incident, outcome)
 
 
@@ -531,7 +529,6 @@ def _open(draft: _Draft, outcome: Outcome | None) -> None:
         started=Instant(started),
         impact=belief.state,
         told=belief.state,
-        noted=belief.state,
         reason=belief.reason,
         outcome=outcome,
         sequence=1,
@@ -552,20 +549,15 @@ def _ended(draft: _Draft) -> list[Instant]:
 
 
 def _update(draft: _Draft, incident: Incident, outcome: Outcome | None) -> None:
-    """The state changed while the incident is open. Who was told it already is not told again."""
-    belief, state = draft.belief, draft.belief.state
+    belief = draft.belief
+    state = belief.state
     worse = State.DOWN if State.DOWN in (state, incident.impact) else State.DEGRADED
-    incident = replace(incident, noted=state, impact=worse, sequence=incident.sequence + 1)
+    incident = replace(incident, told=state, impact=worse, sequence=incident.sequence + 1)
     if state is State.UNKNOWN:
         draft.belief = replace(belief, incident=incident)
         _note(draft, incident, str(state), belief.reason)
         return
     incident = replace(incident, reason=belief.reason, outcome=outcome)
-    if state is incident.told:
-        draft.belief = replace(belief, incident=incident)
-        _note(draft, incident, str(state), belief.reason)
-        return
-    incident = replace(incident, told=state)
     kind = Kind(str(state))
     _tell(draft, incident, kind, alert.alarm(kind, draft.rules.subject, _facts(draft, incident)))
 
@@ -678,7 +670,6 @@ def _raise_config(draft: _Draft) -> None:
         started=started,
         impact=State.UNKNOWN,
         told=State.UNKNOWN,
-        noted=State.UNKNOWN,
         reason=f"{belief.last_outcome}: {belief.last_detail}",
         outcome=belief.last_outcome,
         sequence=1,

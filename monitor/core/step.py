@@ -309,7 +309,6 @@ def _incident(raw: Json | None) -> Incident | None:
             **raw,
             "impact": State(raw["impact"]),
             "told": State(raw["told"]),
-            "noted": State(raw["noted"]),
             "outcome": Outcome(raw["outcome"]) if raw["outcome"] else None,
             "alarmed": tuple(raw["alarmed"]),
             "usual": Usual(**raw["usual"]),

@@ -178,19 +178,6 @@ def test_unknown_keeps_an_incident_open_and_the_next_working_look_ends_it() -> N
     assert stage.kinds == ["down", "recovered"]
 
 
-def test_an_outage_that_is_seen_again_after_a_silence_is_not_told_again() -> None:
-    stage = Stage().play("gbbb").wait(HOUR).play("bbb")
-    assert stage.state is State.DOWN
-    assert stage.kinds == ["down"]
-    assert [update.status for update in stage.updates] == ["down", "unknown", "down"]
-    assert stage.play("gg").kinds == ["down", "recovered"]
-
-
-def test_an_outage_that_is_better_after_a_silence_is_told_so() -> None:
-    stage = Stage().play("gsss").wait(HOUR).play("bbb")
-    assert stage.kinds == ["degraded", "down"]
-
-
 def test_a_key_that_is_refused_is_told_once_and_makes_the_state_unknown() -> None:
     stage = Stage().play("gcccccc")
     assert stage.kinds == ["config"]
