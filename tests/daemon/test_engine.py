@@ -2,8 +2,6 @@
 
 import json
 
-import pytest
-
 from tests.support.both import on_both_databases
 from tests.support.daemon import Home, alerting, channel, until
 from tests.support.llama import Llama
@@ -16,8 +14,8 @@ PROBES = 3
 
 # The engine times itself inside; what the daemon sees comes later by a request's and an event's way
 # through two sockets, and all of them share the processors of this machine.
-TTFT_SLACK_MS = 60.0
-SPEED_TOLERANCE = 0.25
+TTFT_SLACK_MS = 30.0
+SPEED_TOLERANCE = 0.15
 
 
 def model(provider: str, engine: Llama, url: str, *endpoints: str, key: str | None = None) -> str:
@@ -43,15 +41,20 @@ def test_figures_are_those_of_the_engine(home: Home, llama: Llama) -> None:
         records = home.records()
         probes = records.rows("SELECT * FROM uptoken_probe WHERE outcome = 'ok' ORDER BY at_us")
         assert len(probes) >= PROBES
+        deviations = []
         for probe in probes:
             # The nonce in front of the prompt is the second half of the probe's id.
             exchange = relay.with_request(probe.id[16:])
             until(lambda: exchange.ended, "the exchange is over")  # noqa: B023
-            _compare(probe, exchange)
+            deviations.append(_compare(probe, exchange))
+        # What else runs on this machine makes some of them late, but not all of them.
+        assert min(late_ms for late_ms, _ in deviations) <= TTFT_SLACK_MS, deviations
+        assert min(abs(speed - 1) for _, speed in deviations) <= SPEED_TOLERANCE, deviations
         records.check_slots("llama/long")
 
 
-def _compare(probe, exchange: Exchange) -> None:
+def _compare(probe, exchange: Exchange) -> tuple[float, float]:
+    """Milliseconds that the first token came after the engine had it, and our speed as a part of its own."""
     events = exchange.events
     usage = next(event["usage"] for event in reversed(events) if event.get("usage"))
     timings = next(event["timings"] for event in reversed(events) if event.get("timings"))
@@ -60,10 +63,10 @@ def _compare(probe, exchange: Exchange) -> None:
     assert probe.output_tokens == usage["completion_tokens"] == timings["predicted_n"] == TOKENS
     assert probe.input_tokens == usage["prompt_tokens"]
     assert len(chunks) != TOKENS  # whoever counts chunks measures another speed
-    assert timings["prompt_ms"] <= probe.ttft_ms <= timings["prompt_ms"] + TTFT_SLACK_MS
+    assert timings["prompt_ms"] <= probe.ttft_ms
     assert probe.ttft_net_ms <= probe.ttft_ms <= probe.ttfat_ms <= probe.total_ms
-    assert probe.output_speed == pytest.approx(timings["predicted_per_second"], rel=SPEED_TOLERANCE)
     assert probe.effective_throughput < probe.output_speed
+    return probe.ttft_ms - timings["prompt_ms"], probe.output_speed / timings["predicted_per_second"]
 
 
 @on_both_databases
