@@ -11,6 +11,7 @@ import os
 import resource
 import secrets as randomness
 import signal
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
@@ -128,6 +129,9 @@ class Daemon:
         """Until SIGTERM or SIGINT. Raises Unready, lock.Deposed, or whatever a bug raises."""
         self._state_dir.mkdir(mode=0o750, parents=True, exist_ok=True)
         _allow_many_files()
+        # What a thread of ours holds up the loop at most: at Python's own 5 ms a busy one would
+        # make every system call of a probe that much later.
+        sys.setswitchinterval(0.0005)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._end.set)
@@ -210,6 +214,7 @@ class Daemon:
         database, and will be back in a moment.
         """
         if self._has_stood_by and self._clock.monotonic() < self._patient_until:
+            migrate.current(self._held.database)  # raises while it is away: patience begins anew
             raise _StandBy("standby: another daemon held this database before it was away")
 
     def _begin_from(self, journal: Journal) -> Start:
