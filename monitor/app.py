@@ -148,12 +148,26 @@ class Daemon:
         log.info("daemon.stopped")
 
     async def _open(self, page: PageProcess, opened: contextlib.AsyncExitStack) -> CannotListen | None:
-        """Serve the page from now on; why not, if its address is taken."""
+        """Serve the page from now on; why not, if a daemon that we stand by for has its address.
+
+        Raises CannotListen if somebody else has it.
+        """
         try:
             await opened.enter_async_context(page)
         except CannotListen as taken:
+            if await asyncio.to_thread(self._is_alone):
+                raise
             return taken
         return None
+
+    def _is_alone(self) -> bool:
+        try:
+            self._claim_folder()
+            return lock.is_free(self._held.database)
+        except _StandBy:
+            return False
+        except DatabaseAway:
+            return True
 
     # Start
 

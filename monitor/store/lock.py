@@ -66,6 +66,15 @@ def acquire(database: Database, prepare: Callable[[], object] = lambda: None) ->
         raise
 
 
+def is_free(database: Database) -> bool:
+    """Whether nobody owns `database` at this moment. Raises DatabaseAway."""
+    lock = _lock(database)
+    if lock is None:
+        return False
+    lock.release()
+    return True
+
+
 def _take_over(connection: Connection) -> int:
     row = connection.exec_driver_sql(
         "INSERT INTO daemon (id, epoch, started_at, beat_at, version, status)"
