@@ -20,7 +20,7 @@ from tests.support.receiver import Message, Receiver
 from tests.support.records import Records
 from tests.support.simulated import Simulated
 
-LONGEST_LIFE_S = 3.0
+LONGEST_LIFE_S = 5.0
 """A daemon that is killed lives at most so long, its start of a second included."""
 FAILURES = ("http_503", "http_500", "reset")
 CHANNEL = "ops"
