@@ -8,7 +8,7 @@ from pathlib import Path
 
 from bench.report import Table, machine
 
-NAMES = ("store", "size", "start", "cpu", "many", "page", "crash")
+NAMES = ("store", "size", "start", "cpu", "many", "crash")
 README = Path(__file__).with_name("README.md")
 
 
