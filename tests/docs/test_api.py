@@ -2,6 +2,7 @@
 
 import json
 import re
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 from monitor.core.uptime import Window
 from monitor.web.asked import DEFAULT_LIMIT, MOST_BUCKETS, MOST_ROWS
 from tests.docs.pages import TOP, code, page, rows
-from tests.support.daemon import Home, home_at
+from tests.support.daemon import Home, home_at, until
 
 MANUAL = page("api.md")
 ENDPOINT = "acme/health"
@@ -36,7 +37,19 @@ def _serving(home: Home) -> str:
     daemon = home.ready()
     (listening,) = daemon.wait("page.listening")["addresses"]
     daemon.wait("state.changed", after="down")
+    until(lambda: _shown(listening), "the page has caught up with the daemon")
     return str(listening)
+
+
+def _shown(address: str) -> bool:
+    """It is ready, and what was stored is on it: it reads the database in its own time."""
+    try:
+        answer(address, "/-/ready")
+        (one,) = answer(address, "/api/v1/endpoints")["endpoints"]
+        incidents = answer(address, "/api/v1/incidents")["incidents"]
+    except urllib.error.HTTPError:
+        return False
+    return one["state"] == "down" and one["last_probe"] is not None and bool(incidents)
 
 
 def paths() -> list[str]:
