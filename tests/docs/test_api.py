@@ -34,6 +34,7 @@ def _serving(home: Home) -> str:
         "alert = { down_after = 1 }\n"
         '[[provider.acme.endpoints]]\nname = "health"\nurl = "http://127.0.0.1:9/"\n'
     )
+    home.ready().stop()  # so that there is a database when the page begins to read
     daemon = home.ready()
     (listening,) = daemon.wait("page.listening")["addresses"]
     daemon.wait("state.changed", after="down")
