@@ -46,7 +46,8 @@ AWAY_PATIENCE_S = 0.25
 """And no longer than this while the database is known to be away."""
 FIRST_S = 2.0
 """The first request waits so long for windows that take their time."""
-RETRY_S = 2.0
+DEAR_FRESH_S = 2.0
+"""One that took long serves as long as it took, up to this."""
 INCIDENTS = 1_000
 """Incidents that are over, at most."""
 
@@ -97,7 +98,6 @@ class Snapshots:
         self._making: asyncio.Task[Snapshot] | None = None
         self._reading: asyncio.Task[Found] | None = None
         self._reading_since = 0.0
-        self._away_until = 0.0
         self._was_away = False
 
     async def newest(self) -> Snapshot:
@@ -116,10 +116,9 @@ class Snapshots:
         except DatabaseAway as away:
             self._note_away(away)
             snapshot = await aside(self._without_database)
-            self._away_until = self._clock.monotonic() + RETRY_S
         ended = self._clock.monotonic()
         self._held = snapshot
-        self._held_until = ended + max(self._fresh_s, min(ended - began, RETRY_S))
+        self._held_until = ended + max(self._fresh_s, min(ended - began, DEAR_FRESH_S))
         return snapshot
 
     # The database answers
@@ -152,8 +151,6 @@ class Snapshots:
         reading = self._reading
         if reading is not None and (not reading.done() or began - self._reading_since < SAME_S):
             return reading
-        if began < self._away_until:
-            raise DatabaseAway("it did not answer a moment ago")
         self._reading_since = began
         self._reading = asyncio.create_task(aside(self._read))
         return self._reading

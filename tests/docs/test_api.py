@@ -2,7 +2,6 @@
 
 import json
 import re
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -13,7 +12,7 @@ import pytest
 from monitor.core.uptime import Window
 from monitor.web.asked import DEFAULT_LIMIT, MOST_BUCKETS, MOST_ROWS
 from tests.docs.pages import TOP, code, page, rows
-from tests.support.daemon import Home, home_at
+from tests.support.daemon import Home, home_at, until
 
 MANUAL = page("api.md")
 ENDPOINT = "acme/health"
@@ -38,12 +37,8 @@ def _serving(home: Home) -> str:
     daemon = home.ready()
     (listening,) = daemon.wait("page.listening")["addresses"]
     daemon.wait("state.changed", after="down")
-    for _ in range(50):
-        if _shown(str(listening)):
-            return str(listening)
-        time.sleep(0.1)
-    daemon.stop()  # a page that began to read too early is begun again
-    return _serving(home)
+    until(lambda: _shown(listening), "the page has caught up with the daemon")
+    return str(listening)
 
 
 def _shown(address: str) -> bool:
