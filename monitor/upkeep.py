@@ -35,7 +35,7 @@ CHECKPOINT_S = 60.0
 NEWS_S = 5.0
 """How soon a checkpoint follows what was decided."""
 PRUNE_S = 3600.0
-SWEEP_S = 60.0
+SWEEP_S = 10.0
 
 
 class Planned(Protocol):

@@ -178,15 +178,15 @@ class Connection:
 
     async def _handshake(self, session: Session) -> None:
         while True:
-            error = None
+            refused = None
             try:
                 done = session.shake()
             except ssl.SSLError as exc:
-                done, error = False, exc
+                done, refused = False, refusal(exc, self._target.host, Phase.TLS)
             if greeting := session.outgoing():
                 await self._send(greeting)
-            if error is not None:
-                raise WireFault(refusal(error, self._target.host, Phase.TLS), monotonic())
+            if refused is not None:
+                raise WireFault(refused, monotonic())
             if done:
                 return
             if self._fault is not None:

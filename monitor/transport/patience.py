@@ -34,6 +34,11 @@ class Patience:
             self._arm(until)
         try:
             return await future
+        except TimeUp as late:
+            # The future keeps it, and its traceback would keep the future: a circle with the whole
+            # exchange in it, which only a sweep of all memory could free.
+            late.__traceback__ = None
+            raise TimeUp from None
         finally:
             self._future = None
 

@@ -101,7 +101,7 @@ class Session:
             except ssl.SSLWantReadError:
                 break
             except ssl.SSLError as exc:
-                self.error = exc
+                self.error = exc.with_traceback(None)  # which would lead back to us
                 break
             if not piece:
                 self.ended = True
