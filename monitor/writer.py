@@ -32,7 +32,8 @@ log = structlog.get_logger()
 T = TypeVar("T")
 
 MOST_AT_ONCE = 100
-GATHER_S = 0.1
+GATHER_S = 0.25
+"""A transaction costs as much as thirty results; nobody waits for one that changes nothing."""
 FIRST_RETRY_S = 0.5
 LONGEST_RETRY_S = 5.0
 
