@@ -38,6 +38,8 @@ from monitor.store.engine import Database, DatabaseAway
 from monitor.store.journal import Announced, Command, Journal, Stopped
 from monitor.store.lock import Deposed, Ownership, acquire, renew
 from monitor.store.spool import CHECKPOINT, Spool, SpoolDamaged, load_checkpoint
+from monitor.strain import Scale, run_queue_delay_s
+from monitor.transport.waking import Waking, waking_of
 from monitor.transport.wire import Transports, open_transports
 from monitor.upkeep import Upkeep
 from monitor.web.process import CannotListen, PageProcess
@@ -116,6 +118,8 @@ class Daemon:
         self._state_dir = state_dir
         self._clock = clock
         self._end = asyncio.Event()
+        self._waking: Waking | None = None
+        self._kernel_stamps = False
         self._rules = {one.id: compose.rules(config, one) for one in compose.enabled(config)}
         url = database_url(config, state_dir, secrets)
         self._held = Held(Database(url, state_dir=state_dir))
@@ -136,8 +140,12 @@ class Daemon:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._end.set)
         page = PageProcess.of(self._config, self._state_dir, self._held.database.url)
+        self._waking = waking_of(loop)
         async with contextlib.AsyncExitStack() as opened:
             transports = await opened.enter_async_context(open_transports())
+            self._kernel_stamps = transports.stamps.available
+            if not self._kernel_stamps:
+                log.warning("stamps.unavailable", clock="user")
             taken = await self._open(page, opened)
             start = await self._begin()
             if start is not None:
@@ -309,8 +317,14 @@ class Daemon:
         writing = asyncio.create_task(writer.run())
         notify.accept(start.known.owed)
         notify.start()
+        # What stands now stays: to search it for garbage again and again held the loop up for 60 ms.
+        gc.collect()
+        gc.freeze()
         schedule.start()
-        parts = _Parts(writer, notify, pipeline, schedule, chores)
+        if self._waking is not None:
+            self._waking.take()  # the start is no measure
+        scale = Scale(self._clock.monotonic(), run_queue_delay_s())
+        parts = _Parts(writer, notify, pipeline, schedule, chores, scale)
         self._arrange(parts)
         await self._heartbeat(parts)
         self._say_ready()
@@ -406,6 +420,7 @@ class Daemon:
 
     async def _heartbeat(self, parts: "_Parts") -> None:
         now = self._clock.now()
+        self._weigh(parts)
         daemon = self._facts(parts)
         beliefs = parts.writer.checkpoint().beliefs.values()
         path = self._state_dir / "status.json"
@@ -414,6 +429,20 @@ class Daemon:
         except OSError as refusal:
             log.warning("status.unwritten", errno=refusal.errno)
         await parts.writer.on_database(lambda journal: journal.beat(now, daemon))
+
+    def _weigh(self, parts: "_Parts") -> None:
+        """Whether this machine keeps up; if not, fewer probes at once, and the operator is told."""
+        before, waking, scale = parts.scale.overload, self._waking, parts.scale
+        busy_s, away_s = (0.0, 0.0) if waking is None else waking.take()
+        strain = scale.weigh(
+            self._clock.monotonic(), busy_s=busy_s, away_s=away_s, delay_s=run_queue_delay_s()
+        )
+        # Where others hold the cores, it would not help to ask for less.
+        parts.pipeline.gate.adjust(overloaded=scale.overload is not None and strain.is_busy)
+        if scale.overload is not None and before is None:
+            log.warning("daemon.overloaded", reason=scale.overload, at_once=parts.pipeline.gate.limit)
+        elif before is not None and scale.overload is None:
+            log.info("daemon.keeps_up", busy=round(strain.busy, 3), lag_ms=round(strain.lag_ms, 1))
 
     def _facts(self, parts: "_Parts") -> dict[str, Any]:
         """What the page shows of the daemon itself."""
@@ -433,6 +462,13 @@ class Daemon:
             "begun": beats.begun,
             "lateness_ms": round(beats.lateness_ms, 3),
             "lateness_max_ms": round(beats.lateness_max_ms, 3),
+            "loop_busy": round(parts.scale.newest.busy, 4),
+            "loop_lag_ms": round(parts.scale.newest.lag_ms, 3),
+            "core_delay": parts.scale.newest.delayed and round(parts.scale.newest.delayed, 4),
+            "overload": parts.scale.overload,
+            "at_once": parts.pipeline.gate.limit,
+            "held_back": parts.pipeline.gate.waiting,
+            "kernel_stamps": self._kernel_stamps,
             "missed": {str(reason): count for reason, count in beats.missed.items()},
             "clock_steps": beats.clock_steps,
             "alerts_waiting": parts.notify.waiting,
@@ -526,6 +562,7 @@ class _Parts:
     pipeline: Pipeline
     schedule: Schedule
     chores: Upkeep
+    scale: Scale
 
 
 def _rules_of_the_gone(config: Config, known: Checkpoint) -> dict[str, Rules]:

@@ -113,6 +113,9 @@ def _why_stale(heartbeat: Heartbeat | None, now: Instant) -> str | None:
         return f"The daemon is not running: it was stopped {say(max(0, now - heartbeat.stopped_at))} ago."
     if heartbeat.stale(now):
         return f"The daemon gives no sign of life: its last one is {say(now - heartbeat.beat_at)} old."
+    overload = heartbeat.status.get("overload")
+    if overload:
+        return f"This machine is overloaded: {overload}."
     return None
 
 

@@ -66,6 +66,8 @@ class Stretch:
     start: float | None = None
     end: float | None = None
     style: str = "cyan"
+    is_bound: bool = False
+    """It ended then or before; no stamp tells."""
 
 
 def stretches(seen: Seen, speaks: bool) -> Iterator[Stretch]:
@@ -73,37 +75,42 @@ def stretches(seen: Seen, speaks: bool) -> Iterator[Stretch]:
     line = phases(seen.observation.timeline)
     # Our own time lies between the phases; drawn in front, the rest adds up without holes.
     at = 0.0
-    for label, length, style in (
-        ("own time", line.own_ms, "dim"),
-        ("dns", line.dns_ms, "cyan"),
-        ("connect", line.connect_ms, "cyan"),
-        ("tls", line.tls_ms, "cyan"),
+    for label, name, style in (
+        ("own time", "own_ms", "dim"),
+        ("dns", "dns_ms", "cyan"),
+        ("connect", "connect_ms", "cyan"),
+        ("tls", "tls_ms", "cyan"),
     ):
-        yield Stretch(label) if length is None else Stretch(label, at, at + length, style)
+        length: float | None = getattr(line, name)
+        yield (
+            Stretch(label) if length is None else Stretch(label, at, at + length, style, name in line.bounds)
+        )
         at += length or 0.0
-    for label, moment, style in _moments(line, speaks):
+    for label, name, style in _moments(line, speaks):
+        moment: float | None = getattr(line, name)
         if moment is None:
             yield Stretch(label)
             continue
-        yield Stretch(label, min(at, moment), moment, style)
+        yield Stretch(label, min(at, moment), moment, style, name in line.bounds)
         at = max(at, moment)
     if line.end is not None and (line.terminal is None or line.end > line.terminal):
-        yield Stretch("end", min(at, line.end), line.end, "dim" if seen.verdict.outcome.works else "bold red")
+        style = "dim" if seen.verdict.outcome.works else "bold red"
+        yield Stretch("end", min(at, line.end), line.end, style, "end" in line.bounds)
 
 
-def _moments(line: Phases, speaks: bool) -> Iterator[tuple[str, float | None, str]]:
-    yield "request sent", line.request_sent, "blue"
-    yield "headers", line.headers, "yellow"
-    yield "first byte", line.first_byte, "yellow"
+def _moments(line: Phases, speaks: bool) -> Iterator[tuple[str, str, str]]:
+    yield "request sent", "request_sent", "blue"
+    yield "headers", "headers", "yellow"
+    yield "first byte", "first_byte", "yellow"
     if not speaks:
         return
     if line.first_reasoning is not None:
-        yield "first reasoning token", line.first_reasoning, "magenta"
-    yield "first answer token", line.first_answer, "green"
+        yield "first reasoning token", "first_reasoning", "magenta"
+    yield "first answer token", "first_answer", "green"
     if line.first_answer is None and line.first_reasoning is None and line.first_token is not None:
-        yield "first other token", line.first_token, "green"
-    yield "last token", line.last_token, "green"
-    yield "terminal event", line.terminal, "dim"
+        yield "first other token", "first_token", "green"
+    yield "last token", "last_token", "green"
+    yield "terminal event", "terminal", "dim"
 
 
 def _row(stretch: Stretch, whole: float) -> tuple[Cell, ...]:
@@ -112,7 +119,8 @@ def _row(stretch: Stretch, whole: float) -> tuple[Cell, ...]:
         return (Ink(f"{label}{NOTHING:>{_FIGURE}}{NOTHING:>{_FIGURE}}", "dim"),)
     room = min(_WIDEST, max(_NARROWEST, printing.width() - _LABEL - 2 * _FIGURE - 3))
     before, bar = drawn(stretch.start / whole, stretch.end / whole, room, blocks=printing.is_unicode())
-    figures = f"{ms(stretch.end - stretch.start):>{_FIGURE}}{ms(stretch.end):>{_FIGURE}}"
+    at = ("≤ " if stretch.is_bound else "") + ms(stretch.end)
+    figures = f"{ms(stretch.end - stretch.start):>{_FIGURE}}{at:>{_FIGURE}}"
     return label, figures, " " * (before + 2), Ink(bar, stretch.style)
 
 
@@ -145,7 +153,7 @@ def _figures(seen: Seen) -> Iterator[str]:
     right = [
         ("output_speed", speed(figures.output_speed)),
         ("effective_throughput", speed(figures.effective_throughput)),
-        ("max_stall", ms(figures.max_stall_ms)),
+        ("max_stall", ("≤ " if figures.max_stall_bound else "") + ms(figures.max_stall_ms)),
     ]
     if figures.ttft_ms is None:
         yield f"  {'total':<14}{ms(figures.total_ms)}"

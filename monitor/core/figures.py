@@ -36,6 +36,8 @@ class Figures:
     effective_throughput: float | None = None
     e2e_500_ms: float | None = None
     max_stall_ms: float | None = None
+    max_stall_bound: bool = False
+    """Some reads were late on purpose, so it may be that much and was perhaps less."""
     total_ms: float = 0.0
     own_ms: float = 0.0
     ttft_uncertainty_ms: float | None = None
@@ -84,9 +86,10 @@ def measure(seen: Observation) -> Figures:
         effective_throughput=count / whole_s if count and whole_s > 0 else None,
         e2e_500_ms=None if ttfat_s is None or not speed else (ttfat_s + 500 / speed) * 1000.0,
         max_stall_ms=_max_stall_ms(line.tokens),
+        max_stall_bound=line.gathered,
         total_ms=total_ms,
         own_ms=line.own_s * 1000.0,
-        ttft_uncertainty_ms=(first.at - first.earliest) * 1000.0,
+        ttft_uncertainty_ms=(first.at - first.earliest + line.sending_s) * 1000.0,
         window_ms=(last.at - first.at) * 1000.0,
         input_tokens=usage.input_tokens,
         output_tokens=usage.output_tokens,

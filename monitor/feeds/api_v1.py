@@ -213,6 +213,8 @@ def _probe(probe: Result, phases: Phases | None) -> Json:
         "sent": probe.sent,
         "maintenance": probe.maintenance,
         "clock": None if phases is None else str(phases.clock),
+        "max_stall_bound": phases is not None and phases.gathered,
+        "bounds": [] if phases is None else sorted(phases.bounds),
         "timeline": _timeline(phases or Phases()),
     }
 
@@ -240,7 +242,8 @@ def _figures(figures: Figures) -> Json:
 def _timeline(phases: Phases) -> Json:
     """Milliseconds: lengths end in `_ms`, the others count from the start of the probe."""
     moments = asdict(phases)
-    del moments["clock"]
+    for other in ("clock", "gathered", "bounds"):
+        del moments[other]
     return {name: _rounded(value) for name, value in moments.items()}
 
 

@@ -1,0 +1,149 @@
+"""How well this machine keeps up with its probes, measured all the time, and what follows from it.
+
+A monitor that is too busy measures itself. So the share of time that the loop works, the share in
+which it could have run and had no core, and the longest time it did not look at its sockets are
+read every few seconds; where they say that we cannot keep up, fewer probes run at once and the
+operator is told.
+"""
+
+import asyncio
+from collections import deque
+from dataclasses import dataclass
+from pathlib import Path
+
+MOST_BUSY = 0.85
+"""Of a loop that works more than this, the rest does not suffice to be on time."""
+MOST_DELAYED = 0.25
+"""Of a machine that makes us wait for a core longer than this, too much is asked by others."""
+IN_A_ROW = 2
+"""A single bad reading is no overload: a backup may begin, a page may be drawn."""
+FEWEST = 8
+"""So many probes may run at once on any machine."""
+LESS, MORE = 0.75, 1.1
+
+_SCHEDSTAT = Path("/proc/self/schedstat")
+
+
+def run_queue_delay_s() -> float | None:
+    """How long the main thread has waited for a core since it began; None where nobody counts that."""
+    try:
+        return int(_SCHEDSTAT.read_text().split()[1]) / 1e9
+    except (OSError, IndexError, ValueError):
+        return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Strain:
+    """One stretch of time."""
+
+    busy: float
+    """Share of the time in which the loop worked, 0 to 1."""
+    delayed: float | None
+    """Share in which it was ready to run and had no core; None: not known."""
+    lag_ms: float
+    """The longest time that it did not look at its sockets."""
+
+    @property
+    def is_busy(self) -> bool:
+        """It is our own work that is too much."""
+        return self.busy > MOST_BUSY
+
+    @property
+    def reason(self) -> str | None:
+        """Why it is too much, for a person; None while all is well."""
+        if self.delayed is not None and self.delayed > MOST_DELAYED:
+            return (
+                f"the monitor waited for a core {self.delayed:.0%} of the time, because other programs"
+                " use them: give it more CPU, or a higher priority"
+            )
+        if self.is_busy:
+            return (
+                f"the monitor works {self.busy:.0%} of the time and cannot keep up: longer intervals,"
+                " fewer endpoints or a faster machine would help"
+            )
+        return None
+
+
+class Scale:
+    """Weighs one stretch after the other. Moments and lengths in monotonic seconds."""
+
+    def __init__(self, now: float, delay_s: float | None) -> None:
+        self._at = now
+        self._delay_s = delay_s
+        self._bad = 0
+        self.newest = Strain(busy=0.0, delayed=None, lag_ms=0.0)
+        self.overload: str | None = None
+        """Why we cannot keep up; None: we do."""
+
+    def weigh(self, now: float, *, busy_s: float, away_s: float, delay_s: float | None) -> Strain:
+        """The stretch since the last time: time worked in it, its longest piece, and all delay so far."""
+        span = max(now - self._at, 1e-9)
+        delayed = None
+        if delay_s is not None and self._delay_s is not None:
+            delayed = min(1.0, max(0.0, delay_s - self._delay_s) / span)
+        self._at, self._delay_s = now, delay_s
+        self.newest = Strain(busy=min(1.0, busy_s / span), delayed=delayed, lag_ms=away_s * 1000.0)
+        self._bad = self._bad + 1 if self.newest.reason else 0
+        self.overload = self.newest.reason if self._bad >= IN_A_ROW else None
+        return self.newest
+
+
+class Gate:
+    """As many probes at once as the machine can time well. `async with` it around each."""
+
+    def __init__(self) -> None:
+        self.limit: int | None = None
+        """None: as many as are due."""
+        self._inside = 0
+        self._peak = 0
+        self._queue: deque[asyncio.Future[None]] = deque()
+
+    @property
+    def waiting(self) -> int:
+        """How many wait for their turn."""
+        return len(self._queue)
+
+    async def __aenter__(self) -> None:
+        if self._free():
+            self._enter()
+            return
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._queue.append(turn)
+        try:
+            await turn
+        except BaseException:
+            if turn.done() and not turn.cancelled():
+                self._leave()
+            else:
+                self._queue.remove(turn)
+            raise
+
+    async def __aexit__(self, *_: object) -> None:
+        self._leave()
+
+    def adjust(self, *, overloaded: bool) -> None:
+        """Fewer at once than there were, or slowly more again until nobody is held back."""
+        if overloaded:
+            self.limit = max(FEWEST, int(min(self._peak, self.limit or self._peak) * LESS))
+        elif self.limit is not None:
+            # Whoever never came near the limit does not need it.
+            self.limit = None if self._peak < self.limit / 2 else int(self.limit * MORE) + 1
+        self._peak = self._inside
+        self._admit()
+
+    def _free(self) -> bool:
+        return self.limit is None or self._inside < self.limit
+
+    def _enter(self) -> None:
+        self._inside += 1
+        self._peak = max(self._peak, self._inside)
+
+    def _leave(self) -> None:
+        self._inside -= 1
+        self._admit()
+
+    def _admit(self) -> None:
+        while self._queue and self._free():
+            turn = self._queue.popleft()
+            self._enter()
+            turn.set_result(None)
