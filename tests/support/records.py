@@ -11,6 +11,10 @@ from monitor.store import schema
 from monitor.store.engine import Database
 
 
+BUSY = "self_overload"
+"""What a machine that is too busy makes of a look: it says nothing of anybody, and no state depends on it."""
+
+
 class Probe(NamedTuple):
     id: str
     endpoint: str
