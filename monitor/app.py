@@ -25,10 +25,12 @@ from monitor.clock import SYSTEM, Clock
 from monitor.config.secrets import Secrets
 from monitor.config.settings import Config
 from monitor.config.where import database_url
+from monitor.core import overload
 from monitor.core.alert import Kind
 from monitor.core.belief import Removed, Rules, Tick, needs_tick
 from monitor.core.instant import DAY, Instant, Span, iso
-from monitor.core.step import Checkpoint, Known
+from monitor.core.overload import to_status
+from monitor.core.step import Checkpoint, Known, Step
 from monitor.notifier import Notifier
 from monitor.pipeline import Pipeline
 from monitor.purse import Purse
@@ -38,7 +40,8 @@ from monitor.store.engine import Database, DatabaseAway
 from monitor.store.journal import Announced, Command, Journal, Stopped
 from monitor.store.lock import Deposed, Ownership, acquire, renew
 from monitor.store.spool import CHECKPOINT, Spool, SpoolDamaged, load_checkpoint
-from monitor.strain import Scale, run_queue_delay_s
+from monitor.strain import Book, Lag, Scale, Vigil, run_queue_delay_s
+from monitor.strain import Held as Spell
 from monitor.transport.waking import Waking, waking_of
 from monitor.transport.wire import Transports, open_transports
 from monitor.upkeep import Upkeep
@@ -107,6 +110,8 @@ class Start:
     stopped: Stopped
     asked: tuple[list[Command], list[Announced]]
     spent: Mapping[str, Decimal]
+    spell: Spell | None = None
+    """That it was too busy to time well, which it told and did not see the end of."""
 
 
 class Daemon:
@@ -119,6 +124,7 @@ class Daemon:
         self._clock = clock
         self._end = asyncio.Event()
         self._waking: Waking | None = None
+        self._book = Book(clock.monotonic(), run_queue_delay_s())
         self._kernel_stamps = False
         self._rules = {one.id: compose.rules(config, one) for one in compose.enabled(config)}
         url = database_url(config, state_dir, secrets)
@@ -251,9 +257,10 @@ class Daemon:
         spent = {id_: journal.spent(id_, midnight) for id_ in compose.scopes(self._config)}
         since = stopped.beat_at if stopped.beat_at is not None else now
         asked = journal.asked(since)
+        spell = Spell.of(journal.newest_alerts(overload.INCIDENT))
         # Last, for until here it may be tried again, and how the daemon before us ended must be known.
         journal.begin(now, __version__)
-        return Start(journal, known, stopped, asked, spent)
+        return Start(journal, known, stopped, asked, spent, spell)
 
     def _drain_into(self, journal: Journal) -> None:
         if not self._spool.path.exists():
@@ -292,7 +299,7 @@ class Daemon:
                 name: notifier.channel(self._secrets.of(one.url))
                 for name, one in self._config.channels.items()
             },
-            reports=[name for name, one in self._config.channels.items() if Kind.MONITOR in one.on],
+            reports=self._reports(),
             # The writer is made with it, and so after it.
             put=lambda step: writer.put(step),  # noqa: PLW0108
             keep=lambda step: writer.keep(step),  # noqa: PLW0108
@@ -323,8 +330,19 @@ class Daemon:
         schedule.start()
         if self._waking is not None:
             self._waking.take()  # the start is no measure
-        scale = Scale(self._clock.monotonic(), run_queue_delay_s())
-        parts = _Parts(writer, notify, pipeline, schedule, chores, scale)
+        delay_s = run_queue_delay_s()
+        parts = _Parts(
+            writer,
+            notify,
+            pipeline,
+            schedule,
+            chores,
+            scale=Scale(self._clock.monotonic(), delay_s),
+            lag=Lag(),
+            book=self._book,
+            vigil=Vigil(self._reports(), self._config.site.timezone, start.spell),
+        )
+        parts.lag.start()
         self._arrange(parts)
         await self._heartbeat(parts)
         self._say_ready()
@@ -332,6 +350,10 @@ class Daemon:
             await self._until_the_end(parts, writing)
         finally:
             await self._stop(parts, writing)
+
+    def _reports(self) -> list[str]:
+        """The channels that want to hear of the monitor's own troubles."""
+        return [name for name, one in self._config.channels.items() if Kind.MONITOR in one.on]
 
     def _take_back(self) -> Journal:
         """In the writer's thread: the database after it was away, or was not there when we started."""
@@ -369,7 +391,7 @@ class Daemon:
             begin=pipeline.begin,
             gap=writer.gap,
             segment=writer.segment,
-            suspended=pipeline.suspended,
+            suspended=lambda: self._stood_still(pipeline),
             accounted=start.known.accounted,
             in_force=start.known.segments,
             stopped_cleanly=start.stopped.cleanly,
@@ -377,6 +399,10 @@ class Daemon:
             monotonic=self._clock.monotonic,
         )
         return pipeline, schedule
+
+    def _stood_still(self, pipeline: Pipeline) -> None:
+        pipeline.suspended()
+        self._book.forget()
 
     def _catch_up(self, start: Start, writer: Writer, chores: Upkeep) -> None:
         """What time did while nobody ran, before anything new is seen."""
@@ -434,8 +460,15 @@ class Daemon:
         """Whether this machine keeps up; if not, fewer probes at once, and the operator is told."""
         before, waking, scale = parts.scale.overload, self._waking, parts.scale
         busy_s, away_s = (0.0, 0.0) if waking is None else waking.take()
-        strain = scale.weigh(
-            self._clock.monotonic(), busy_s=busy_s, away_s=away_s, delay_s=run_queue_delay_s()
+        monotonic, delay_s = self._clock.monotonic(), run_queue_delay_s()
+        strain = scale.weigh(monotonic, busy_s=busy_s, away_s=away_s, delay_s=delay_s)
+        parts.book.note(
+            monotonic,
+            looks=parts.pipeline.tally.judged,
+            set_aside=parts.pipeline.tally.set_aside,
+            start_late_ms=parts.schedule.tally.take_lately_ms(),
+            loop_lag_ms=parts.lag.take(),
+            delay_s=delay_s,
         )
         # Where others hold the cores, it would not help to ask for less.
         parts.pipeline.gate.adjust(overloaded=scale.overload is not None and strain.is_busy)
@@ -443,6 +476,21 @@ class Daemon:
             log.warning("daemon.overloaded", reason=scale.overload, at_once=parts.pipeline.gate.limit)
         elif before is not None and scale.overload is None:
             log.info("daemon.keeps_up", busy=round(strain.busy, 3), lag_ms=round(strain.lag_ms, 1))
+        self._tell(parts, monotonic)
+
+    def _tell(self, parts: "_Parts", monotonic: float) -> None:
+        """Whether we time well: once where we no longer do, once where we do again."""
+        whole = parts.book.load(monotonic, overload.WHOLE)
+        recent = parts.book.load(monotonic, overload.RECENT)
+        before = parts.vigil.spell.began
+        alerts = parts.vigil.look(whole, recent, parts.scale.overload, self._clock.now())
+        began = parts.vigil.spell.began
+        if began is not None and before is None:
+            log.warning("daemon.too_busy", since=iso(began), reason=parts.scale.overload, **to_status(whole))
+        elif before is not None and began is None:
+            log.info("daemon.times_well", **to_status(recent))
+        if alerts:
+            parts.writer.put(Step(alerts=alerts))
 
     def _facts(self, parts: "_Parts") -> dict[str, Any]:
         """What the page shows of the daemon itself."""
@@ -466,6 +514,8 @@ class Daemon:
             "loop_lag_ms": round(parts.scale.newest.lag_ms, 3),
             "core_delay": parts.scale.newest.delayed and round(parts.scale.newest.delayed, 4),
             "overload": parts.scale.overload,
+            "too_busy_since": parts.vigil.spell.began and iso(parts.vigil.spell.began),
+            "last_10m": to_status(parts.vigil.load),
             "at_once": parts.pipeline.gate.limit,
             "held_back": parts.pipeline.gate.waiting,
             "kernel_stamps": self._kernel_stamps,
@@ -524,6 +574,7 @@ class Daemon:
         systemd.stopping("waiting for probes in flight")
         log.info("daemon.stopping", in_flight=parts.pipeline.tally.in_flight)
         parts.schedule.pause()
+        parts.lag.stop()
         # Who cannot write, or has been deposed, has nothing to wait for and nothing to say.
         able = not (writing.done() or parts.writer.fatal.done())
         await parts.pipeline.stop(CUT_OFF_S if able else 0.0)
@@ -563,6 +614,9 @@ class _Parts:
     schedule: Schedule
     chores: Upkeep
     scale: Scale
+    lag: Lag
+    book: Book
+    vigil: Vigil
 
 
 def _rules_of_the_gone(config: Config, known: Checkpoint) -> dict[str, Rules]:

@@ -102,6 +102,10 @@ class Tally:
     probes: int = 0
     in_flight: int = 0
     confirmations: int = 0
+    judged: int = 0
+    """Looks that came to a verdict."""
+    set_aside: int = 0
+    """Those of them that could not be timed: `self_overload`."""
     bugs: int = 0
     refused: dict[str, int] = field(default_factory=dict)
 
@@ -233,6 +237,8 @@ class Pipeline:
 
     def _store(self, watched: Watched, slot: Instant, seen: Seen, salt: int, *, scheduled: bool) -> Look:
         verdict, observation = seen.verdict, seen.observation
+        self.tally.judged += 1
+        self.tally.set_aside += verdict.outcome is Outcome.SELF_OVERLOAD
         failed = verdict.outcome is not Outcome.OK
         look = Look(at=seen.at, scheduled=scheduled, verdict=verdict, request_id=observation.request_id)
         result = Result(

@@ -8,8 +8,16 @@ operator is told.
 
 import asyncio
 from collections import deque
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import tzinfo
 from pathlib import Path
+
+from monitor.clock import monotonic
+from monitor.core import overload
+from monitor.core.alert import Alert, Kind, Message, owed
+from monitor.core.instant import SECOND, Instant, Span
+from monitor.core.overload import Load, Slice, Spell
 
 MOST_BUSY = 0.85
 """Of a loop that works more than this, the rest does not suffice to be on time."""
@@ -20,6 +28,11 @@ IN_A_ROW = 2
 FEWEST = 8
 """So many probes may run at once on any machine."""
 LESS, MORE = 0.75, 1.1
+
+SLICE_S = 30.0
+"""The last minutes are kept in pieces of this length."""
+LAG_EVERY_S = 0.25
+"""So often we look how late the loop comes to what is due."""
 
 _SCHEDSTAT = Path("/proc/self/schedstat")
 
@@ -86,6 +99,134 @@ class Scale:
         self._bad = self._bad + 1 if self.newest.reason else 0
         self.overload = self.newest.reason if self._bad >= IN_A_ROW else None
         return self.newest
+
+
+class Lag:
+    """How late the loop comes to what is due, measured four times a second."""
+
+    def __init__(self) -> None:
+        self._found: list[float] = []
+        self._timer: asyncio.TimerHandle | None = None
+
+    def start(self) -> None:
+        """Needs a running loop."""
+        self._ask(asyncio.get_running_loop())
+
+    def stop(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def take(self) -> list[float]:
+        """Milliseconds, since the last call."""
+        found, self._found = self._found, []
+        return found
+
+    def _ask(self, loop: asyncio.AbstractEventLoop) -> None:
+        due = monotonic() + LAG_EVERY_S
+        self._timer = loop.call_later(LAG_EVERY_S, self._ring, loop, due)
+
+    def _ring(self, loop: asyncio.AbstractEventLoop, due: float) -> None:
+        self._found.append(max(0.0, monotonic() - due) * 1000.0)
+        self._ask(loop)
+
+
+class Book:
+    """What the last minutes showed. Moments in monotonic seconds."""
+
+    def __init__(self, now: float, delay_s: float | None) -> None:
+        self._slices: deque[Slice] = deque()
+        self._since = now
+        self._delay_s = delay_s
+        self._looks = self._set_aside = 0
+
+    def note(
+        self,
+        now: float,
+        *,
+        looks: int,
+        set_aside: int,
+        start_late_ms: Iterable[float],
+        loop_lag_ms: Iterable[float],
+        delay_s: float | None,
+    ) -> None:
+        """What there is by now: all looks and delay so far, and each lag since the last time."""
+        if not self._slices or self._slices[-1].length_s >= SLICE_S:
+            self._slices.append(Slice(ended=now, length_s=0.0))
+        newest = self._slices[-1]
+        newest.ended = now
+        newest.length_s += now - self._since
+        newest.looks += looks - self._looks
+        newest.set_aside += set_aside - self._set_aside
+        newest.start_late_ms.add_many(start_late_ms)
+        newest.loop_lag_ms.add_many(loop_lag_ms)
+        if delay_s is not None and self._delay_s is not None:
+            newest.delay_s = (newest.delay_s or 0.0) + delay_s - self._delay_s
+        self._since, self._delay_s = now, delay_s
+        self._looks, self._set_aside = looks, set_aside
+        while self._slices[0].ended <= now - overload.WHOLE / SECOND:
+            self._slices.popleft()
+
+    def load(self, now: float, over: Span) -> Load:
+        """Of so long a time, up to now."""
+        since = now - over / SECOND
+        return overload.load(one for one in self._slices if one.ended > since)
+
+    def forget(self) -> None:
+        """We stood still: what was before says nothing of how busy we are."""
+        self._slices.clear()
+
+
+class Vigil:
+    """Whether this machine is too busy to time well, and whom that was told."""
+
+    def __init__(self, channels: Sequence[str], zone: tzinfo | None, held: "Held | None" = None) -> None:
+        """`channels` want to hear of the monitor's own troubles; `held` is a spell that an earlier
+        daemon told of and did not see the end of."""
+        self._channels = tuple(channels)
+        self._zone = zone
+        self._told = () if held is None else held.channels
+        self.spell = Spell(began=None if held is None else held.began)
+        self.load = Load()
+        """Of the last ten minutes."""
+
+    def look(self, whole: Load, recent: Load, why: str | None, now: Instant) -> tuple[Alert, ...]:
+        """Look at ourselves again; what is owed if that changed what we hold."""
+        before, self.spell = self.spell.began, overload.weigh(self.spell, whole, recent, now)
+        began, self.load = self.spell.began, whole
+        if before is None and began is not None:
+            self._told = self._channels
+            message = overload.alarm(began, whole, why, now, self._zone)
+            return self._owed(began, Kind.MONITOR, message, now)
+        if before is not None and began is None:
+            message = overload.all_clear(before, recent, now, self._zone)
+            return self._owed(before, Kind.RECOVERED, message, now)
+        return ()
+
+    def _owed(self, began: Instant, kind: Kind, message: Message, now: Instant) -> tuple[Alert, ...]:
+        return owed(
+            message,
+            incident=overload.incident_of(began),
+            sequence=1 if kind is Kind.MONITOR else 2,
+            kind=kind,
+            endpoint=None,
+            channels=self._told,
+            at=now,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A spell that was told of and is not over."""
+
+    began: Instant
+    channels: tuple[str, ...]
+
+    @classmethod
+    def of(cls, told: Sequence[tuple[str, int, str]]) -> "Held | None":
+        """From incident, sequence and channel of what was told of the newest spell; None if that is over."""
+        if not told or any(sequence > 1 for _, sequence, _ in told):
+            return None
+        return cls(overload.began_at(told[0][0]), tuple(channel for _, _, channel in told))
 
 
 class Gate:

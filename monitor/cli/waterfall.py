@@ -8,7 +8,6 @@ from monitor import logs
 from monitor.cli import printing
 from monitor.cli.printing import NOTHING, Cell, Ink, ms, speed, usd
 from monitor.config.settings import EndpointSettings
-from monitor.core.figures import Figures
 from monitor.core.instant import as_datetime
 from monitor.core.outcome import Blame
 from monitor.core.timeline import Phases, phases
@@ -146,7 +145,7 @@ def drawn(start: float, end: float, room: int, *, blocks: bool) -> tuple[int, st
 def _figures(seen: Seen) -> Iterator[str]:
     figures = seen.verdict.figures
     left = [
-        ("ttft", _bounded(figures)),
+        ("ttft", _bounded(figures.ttft_ms, figures.ttft_uncertainty_ms)),
         ("ttft_net", ms(figures.ttft_net_ms)),
         ("ttfat", ms(figures.ttfat_ms)),
     ]
@@ -156,7 +155,7 @@ def _figures(seen: Seen) -> Iterator[str]:
         ("max_stall", ("≤ " if figures.max_stall_bound else "") + ms(figures.max_stall_ms)),
     ]
     if figures.ttft_ms is None:
-        yield f"  {'total':<14}{ms(figures.total_ms)}"
+        yield f"  {'total':<14}{_bounded(figures.total_ms, figures.total_uncertainty_ms)}"
         return
     left.append(("e2e_500", ms(figures.e2e_500_ms)))
     right.append(("total", ms(figures.total_ms)))
@@ -164,10 +163,9 @@ def _figures(seen: Seen) -> Iterator[str]:
         yield f"  {name:<14}{value:<18}{other:<22}{figure}"
 
 
-def _bounded(figures: Figures) -> str:
-    """`612 ms`, `612 ms ± 4`: where the stamp is only a bound, the first token may have come earlier."""
-    width = figures.ttft_uncertainty_ms or 0.0
-    return ms(figures.ttft_ms) + (f" (up to {ms(width)} less)" if width >= 0.05 else "")
+def _bounded(figure: float | None, width: float | None) -> str:
+    """`612 ms (up to 4 ms less)`: where the stamp is only a bound, it may have come earlier."""
+    return ms(figure) + (f" (up to {ms(width)} less)" if width is not None and width >= 0.05 else "")
 
 
 def _facts(seen: Seen) -> Iterator[tuple[str, str]]:

@@ -53,6 +53,8 @@ class Timeline:
     connect_s: float | None = None
     tls_s: float | None = None
     own_s: float = 0.0
+    slack_s: float = 0.0
+    """dns, connect and tls together took up to this much less: we may have looked late."""
     request_sent: float | None = None
     sending_s: float = 0.0
     """The last byte of the request went at `request_sent` or up to this much later."""
@@ -63,6 +65,10 @@ class Timeline:
     """The protocol's terminal event."""
     end: float | None = None
     """Stamp of the terminal event, of the end of the body, or of the failure."""
+    headers_earliest: float | None = None
+    """The earliest moment at which `headers` can have been; equal to it where that is exact."""
+    end_earliest: float | None = None
+    """Likewise of `end`, for an answer that was read as a whole; None where nobody asks."""
     clock: Clock = Clock.USER
     gathered: bool = False
     """Bytes were left to gather before they were read, so gaps between tokens are bounds."""
@@ -170,8 +176,14 @@ def _bounds(line: Timeline) -> Iterator[str]:
     for name, token in tokens:
         if token is not None and token.earliest < token.at:
             yield name
-    if "terminal" in line.bounds and line.end is not None and line.end == line.terminal:
+    if line.end is not None and _is_end_unsure(line, line.end):
         yield "end"
+
+
+def _is_end_unsure(line: Timeline, end: float) -> bool:
+    if line.end_earliest is not None:
+        return line.end_earliest < end
+    return "terminal" in line.bounds and end == line.terminal
 
 
 def _ms(seconds: float | None) -> float | None:

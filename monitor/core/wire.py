@@ -97,6 +97,8 @@ class Arrival:
     """The last of these bytes were the last of what was read, so `at` is theirs and no other's."""
     stamped: bool = True
     """`at` is the moment of arrival, not that of a read, which may have been late."""
+    complete: bool = False
+    """The answer ended with what was read, so that `at` is the moment of its end."""
 
 
 class Reply(Protocol):

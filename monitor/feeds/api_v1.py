@@ -231,6 +231,7 @@ def _figures(figures: Figures) -> Json:
         "max_stall_ms": _rounded(figures.max_stall_ms),
         "total_ms": _rounded(figures.total_ms),
         "ttft_uncertainty_ms": _rounded(figures.ttft_uncertainty_ms),
+        "total_uncertainty_ms": _rounded(figures.total_uncertainty_ms),
         "input_tokens": figures.input_tokens,
         "output_tokens": figures.output_tokens,
         "reasoning_tokens": figures.reasoning_tokens,

@@ -30,6 +30,8 @@ from monitor.transport.waking import Waking
 
 QUICK_S = 0.1e-3
 """A send that took no longer than this happened at its middle, as nearly as anybody can tell."""
+TURNS_S = 0.5e-3
+"""So long it takes us at most to hear of an answer when nothing holds us up."""
 GATHERED_BYTES = 16 * 1024
 """So many bytes are read at once, however long they may gather."""
 _TAIL = 16
@@ -186,6 +188,8 @@ class Connection:
         line = self._timeline
         line.dns_s = line.connect_s = line.tls_s = None
         line.request_sent = line.headers = line.first_byte = None
+        line.slack_s = line.sending_s = 0.0
+        line.bounds.clear()
         self._allow(self._limits.connect_s, monotonic())
         addresses = await self._resolve()
         await self._connect(addresses)
@@ -205,19 +209,30 @@ class Connection:
                 host, self._target.port, ip, self._patience, self._limit
             )
         finally:
-            self._timeline.dns_s = monotonic() - started
+            self._resolved(started, monotonic())
+
+    def _resolved(self, started: float, now: float) -> None:
+        """The answer came on a thread of the resolver's; that we heard of it took two turns of the loop."""
+        self._timeline.dns_s = now - started
+        waking = self._means.waking
+        if waking is not None and now - waking.quiet_before > TURNS_S:
+            self._timeline.slack_s += now - max(started, waking.quiet_before)
+            self._timeline.bounds.add("dns_ms")
 
     async def _connect(self, addresses: Sequence[Address]) -> None:
         self._phase = Phase.CONNECT
         self._peer = _several(addresses)
         started = monotonic()
         try:
-            connected = await connect(addresses, self._patience, self._limit, self._means.stamps)
+            connected = await connect(
+                addresses, self._patience, self._limit, self._means.stamps, self._means.waking
+            )
         except (TimeUp, WireFault):
             self._timeline.connect_s = monotonic() - started
             raise
         self._timeline.connect_s = connected.took
         if not connected.exact:
+            self._timeline.slack_s += connected.slack
             self._timeline.bounds.add("connect_ms")
         self._drained = connected.since
         self._peer = str(connected.address)
@@ -263,8 +278,7 @@ class Connection:
             if greeting:
                 sent = await self._send(greeting)
                 self._asked = sent.at
-                if sent.width:
-                    self._timeline.bounds.add("tls_ms")
+                self._unsure_of_tls(sent.width)
             if refused is not None:
                 raise WireFault(refused, monotonic())
             if done:
@@ -276,8 +290,15 @@ class Connection:
     def _heard_by(self, moment: float) -> None:
         """The server had answered by then, so it is our turn."""
         if self._asked is not None:
+            if not self._stamped:
+                self._unsure_of_tls(moment - max(self._asked, min(self._earliest, moment)))
             self._timeline.tls_s = (self._timeline.tls_s or 0.0) + max(0.0, moment - self._asked)
             self._asked = None
+
+    def _unsure_of_tls(self, width: float) -> None:
+        if width > 0:
+            self._timeline.slack_s += width
+            self._timeline.bounds.add("tls_ms")
 
     # The request and the headers
 
@@ -422,13 +443,15 @@ class Connection:
             self._phase = Phase.BODY
             self._allow(None, 0.0)
             self._mark("headers")
+            self._timeline.headers_earliest = self._earliest
             self._wake()
         piece = response.take()
         if piece:
             if self._timeline.first_byte is None:
                 self._mark("first_byte")
             last = settled and _ends_with(data, piece)
-            self._queue.append(Arrival(piece, at, self._earliest, last, self._stamped))
+            complete = response.complete
+            self._queue.append(Arrival(piece, at, self._earliest, last, self._stamped, complete))
             self._wake()
         if response.complete:
             self._hang_up()

@@ -12,6 +12,7 @@ from monitor.transport.fault import broken
 from monitor.transport.patience import Patience
 from monitor.transport.resolver import Address
 from monitor.transport.stamps import Stamps, tcp_info
+from monitor.transport.waking import Waking
 
 STAGGER_S = 0.25
 """How long an attempt has the field to itself before the next address is tried beside it (RFC 8305)."""
@@ -27,18 +28,24 @@ class Connected(NamedTuple):
     """Seconds this attempt took. Time that other addresses were given first is not in it."""
     exact: bool
     """The kernel's figure; else it is only what we saw, so at most as much."""
+    slack: float
+    """Seconds by which it may have taken less; 0 where it is exact."""
     since: float
     """Monotonic seconds at which it certainly did not stand yet, so nothing can have come before."""
 
 
 async def connect(
-    addresses: Sequence[Address], patience: Patience, until: float, stamps: Stamps
+    addresses: Sequence[Address],
+    patience: Patience,
+    until: float,
+    stamps: Stamps,
+    waking: Waking | None = None,
 ) -> Connected:
     """The first of the addresses that answers.
 
     Raises WireFault when each of them said no; TimeUp when none answered by `until`.
     """
-    race = _Race(asyncio.get_running_loop(), addresses, stamps)
+    race = _Race(asyncio.get_running_loop(), addresses, stamps, waking)
     try:
         race.next()
         if not race.over.done():
@@ -63,8 +70,15 @@ def _took(sock: socket.socket, seen: float) -> tuple[float, bool]:
 class _Race:
     """Attempts at several addresses: the next starts when one fails or takes too long."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, addresses: Sequence[Address], stamps: Stamps) -> None:
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        addresses: Sequence[Address],
+        stamps: Stamps,
+        waking: Waking | None,
+    ) -> None:
         self._stamps = stamps
+        self._waking = waking
         self.over: asyncio.Future[None] = loop.create_future()
         self._loop = loop
         self._waiting: Iterator[Address] = iter(addresses)
@@ -148,7 +162,9 @@ class _Race:
 
     def _won(self, sock: socket.socket, address: Address, started: float, now: float) -> None:
         took, exact = _took(sock, now - started)
-        self._winner = Connected(sock, address, took, exact, started)
+        quiet = started if self._waking is None else max(started, self._waking.quiet)
+        slack = 0.0 if exact else now - min(quiet, now)
+        self._winner = Connected(sock, address, took, exact, slack, started)
 
     def _finish(self) -> None:
         if not self.over.done():

@@ -136,7 +136,9 @@ def test_json_has_everything_by_the_names_of_the_api(look):
     assert told["endpoint"] == "acme/one"
     assert (told["outcome"], told["blame"], told["detail"]) == ("ok", None, None)
     assert told["timeline"]["first_answer"] > told["timeline"]["request_sent"] > 0
-    assert told["ttft_ms"] + told["timeline"]["own_ms"] == pytest.approx(told["timeline"]["first_answer"], abs=10)
+    assert told["ttft_ms"] + told["timeline"]["own_ms"] == pytest.approx(
+        told["timeline"]["first_answer"], abs=10
+    )
     assert told["served_model"] == "sim-model"
     assert told["answer"].startswith("pong")
     assert told["cost_usd"].startswith("0.0000")
