@@ -148,9 +148,7 @@ def in_passing(load: Load) -> str:
     return ", ".join(parts)
 
 
-DO = (
-    "Do: fewer endpoints or longer intervals, more or faster cores, or a second place that does a part of it."
-)
+DO = "Do: fewer endpoints, longer intervals, more or faster cores, or a second place that takes a part of it."
 
 
 def alarm(began: Instant, load: Load, why: str | None, now: Instant, zone: tzinfo | None) -> Message:

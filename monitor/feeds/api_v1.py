@@ -13,7 +13,7 @@ from typing import Any
 from monitor.core.budget import Price, money
 from monitor.core.figures import Figures
 from monitor.core.instant import Instant, iso
-from monitor.core.snapshot import EndpointSnapshot, Listing, Snapshot, Story
+from monitor.core.snapshot import EndpointSnapshot, Heartbeat, Listing, Snapshot, Story
 from monitor.core.step import Result
 from monitor.core.timeline import Phases
 from monitor.core.uptime import Bucket, Counts, Distribution, Metric, WindowFigures
@@ -63,6 +63,11 @@ def series(buckets: Iterable[Bucket], metric: Metric, window: str, step: str) ->
 def incidents(stories: Iterable[Story]) -> bytes:
     """`/api/v1/incidents`: newest first; the updates of each as they were told."""
     return _bytes({"incidents": [_incident(story) for story in stories]})
+
+
+def daemon(snapshot: Snapshot) -> bytes:
+    """`/api/v1/daemon`, for operators: what the daemon says of itself; null before its first sign of life."""
+    return _bytes({**_head(snapshot), "daemon": _daemon(snapshot.heartbeat)})
 
 
 def error(code: str, message: str) -> bytes:
@@ -246,6 +251,20 @@ def _timeline(phases: Phases) -> Json:
     for other in ("clock", "gathered", "bounds"):
         del moments[other]
     return {name: _rounded(value) for name, value in moments.items()}
+
+
+# The daemon
+
+
+def _daemon(heartbeat: Heartbeat | None) -> Json | None:
+    if heartbeat is None:
+        return None
+    return {
+        "beat_at": iso(heartbeat.beat_at),
+        "started_at": _moment(heartbeat.started_at),
+        "stopped_at": _moment(heartbeat.stopped_at),
+        **heartbeat.status,
+    }
 
 
 # Incidents

@@ -391,7 +391,8 @@ class Connection:
             return
         waking, segments, gathering = self._means.waking, self._segments, self._gathering
         floor = self._drained
-        if waking is not None and not gathering:
+        # If they came before that, we stood still for longer than anybody counted.
+        if waking is not None and not gathering and waking.quiet <= read.at:
             floor = max(floor, waking.quiet)
         exact = not gathering and segments.single(sock, read.size)
         if gathering:

@@ -57,6 +57,7 @@ def create(library: Library, *, public: bool) -> ASGIApp:
         "/api/v1/endpoints/{provider}/{slug}/probes": routes.api_probes,
         "/api/v1/endpoints/{provider}/{slug}/series": routes.api_series,
         "/api/v1/incidents": routes.api_incidents,
+        **({} if public else {"/api/v1/daemon": routes.api_daemon}),
         "/static/{name}": _static,
         "/favicon.ico": _favicon,
         "/robots.txt": _robots,
@@ -181,6 +182,9 @@ class _Routes:
             return api_v1.incidents(snapshot.incidents[:limit])
 
         return await self._document(request, ("incidents", limit), JSON, render)
+
+    async def api_daemon(self, request: Request) -> Response:
+        return await self._document(request, "daemon", JSON, api_v1.daemon)
 
     # The process itself
 

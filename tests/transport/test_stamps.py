@@ -1,8 +1,12 @@
 """When bytes came, whoever was late to read them."""
 
 import asyncio
+import json
 import os
+import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
@@ -18,6 +22,7 @@ from monitor.transport.stamps import Segments, receive, stamps, tied
 from monitor.transport.tls import _Records
 from monitor.transport.waking import Waking, new_loop, waking_of
 from monitor.transport.wire import ProbeWire
+from tests.support.daemon import TOP
 from tests.transport.conftest import Named, Serve
 from tests.transport.servers import Certificates, Peer, Script
 
@@ -279,6 +284,72 @@ async def test_of_several_segments_the_first_is_known_to_lie_in_an_interval(
 
     await opened(wire, serve(spoken.script()).url(), timeline, read)
     assert "first_byte" in timeline.bounds
+
+
+@pytest.mark.anyio
+async def test_a_loop_that_was_blocked_for_half_a_second_says_between_which_moments_it_was(
+    wire: ProbeWire, serve: Serve
+) -> None:
+    """First tokens, headers and more come while nobody looks: whatever is said of them is true."""
+    sent: list[tuple[float, float]] = []
+
+    def script(peer: Peer) -> None:
+        peer.request()
+        for piece in (HEAD, b"one", b"two", b"three"):
+            peer.pause(0.1)
+            before = monotonic()
+            peer.send(piece)
+            sent.append((before, monotonic()))
+        peer.hang()
+
+    timeline = Timeline(start=monotonic())
+    asyncio.get_running_loop().call_later(0.05, time.sleep, 0.5)
+
+    async def read(reply: Reply) -> None:
+        arrival = await reply.read(timeline.start + 5)
+        assert arrival is not None
+        assert arrival.data == b"onetwothree"
+        assert arrival.earliest <= sent[1][1]
+        assert sent[3][0] - 1e-4 <= arrival.at <= sent[3][1] + 1e-4
+        assert arrival.last
+        assert timeline.headers is not None
+        assert timeline.headers_earliest is not None
+        assert timeline.headers_earliest <= sent[0][1]
+        assert sent[0][0] <= timeline.headers
+
+    await opened(wire, serve(script).url(), timeline, read)
+    assert timeline.bounds == {"headers", "first_byte"}
+
+
+def test_a_process_that_was_stopped_says_between_which_moments_it_was(serve: Serve) -> None:
+    """Nobody counts the time for which a process is stopped, and it sleeps all the while."""
+    sent: list[tuple[float, float]] = []
+    started = threading.Event()
+
+    def script(peer: Peer) -> None:
+        peer.request()
+        peer.send(HEAD)
+        peer.pause(0.05)
+        assert started.wait(10)
+        child.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, child.pid, os.WSTOPPED)
+        for piece in (b"one", b"two", b"three"):
+            peer.pause(0.03)
+            before = monotonic()
+            peer.send(piece)
+            sent.append((before, monotonic()))
+        peer.pause(0.03)
+        child.send_signal(signal.SIGCONT)
+        peer.pause(0.1)
+
+    program = [sys.executable, "-m", "tests.transport.looking", serve(script).url()]
+    child = subprocess.Popen(program, stdout=subprocess.PIPE, cwd=TOP)
+    started.set()
+    out, _ = child.communicate(timeout=20)
+    ((data, earliest, at), *_) = json.loads(out)
+    assert data == "onetwothree"
+    assert earliest <= sent[0][1]
+    assert sent[2][0] - 1e-4 <= at <= sent[2][1] + 1e-4
 
 
 @pytest.mark.anyio
