@@ -44,6 +44,7 @@ class Waking(selectors.DefaultSelector):
         self._delays = _Delays()
 
     def select(self, timeout: float | None = None) -> _Ready:
+        self._delays.begin()
         began = monotonic()
         away = began - self.woke
         self.busy_s += away
@@ -51,8 +52,6 @@ class Waking(selectors.DefaultSelector):
         self.quiet_before = self.quiet
         ready = super().select(0)
         if not ready and (timeout is None or timeout > 0):
-            # What we waited for a core before we slept has nothing to do with what wakes us.
-            self._delays.begin()
             super().select(timeout)
             woke = monotonic()
             delay_s = self._delays.take_s()
@@ -86,19 +85,19 @@ class _Delays:
         self._before_ns = 0
 
     def begin(self) -> None:
-        """Count from now. Call it in the thread that is meant: another may have made the loop."""
+        """Call it in the thread that is meant: another may have made the loop."""
         if not self._known:
             self._known = True
             with contextlib.suppress(OSError):
                 self._file = os.open(_SCHEDSTAT, os.O_RDONLY | os.O_CLOEXEC)
-        if self._file is not None:
-            self._before_ns = self._read_ns()
+                self._before_ns = self._read_ns()
 
     def take_s(self) -> float | None:
-        """Since it began to count, in seconds; None where nobody counts."""
+        """Since the last call, in seconds; None where nobody counts."""
         if self._file is None:
             return None
-        return (self._read_ns() - self._before_ns) * 1e-9
+        before, self._before_ns = self._before_ns, self._read_ns()
+        return (self._before_ns - before) * 1e-9
 
     def close(self) -> None:
         if self._file is not None:

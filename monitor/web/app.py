@@ -57,13 +57,16 @@ def create(library: Library, *, public: bool) -> ASGIApp:
         "/api/v1/endpoints/{provider}/{slug}/probes": routes.api_probes,
         "/api/v1/endpoints/{provider}/{slug}/series": routes.api_series,
         "/api/v1/incidents": routes.api_incidents,
-        **({} if public else {"/api/v1/daemon": routes.api_daemon}),
         "/static/{name}": _static,
         "/favicon.ico": _favicon,
         "/robots.txt": _robots,
         "/-/healthy": _healthy,
         "/-/ready": routes.ready,
     }
+    if not public:
+        paths |= {
+            "/api/v1/daemon": routes.api_daemon,
+        }
     application = Starlette(
         routes=[Route(path, handler, methods=["GET"]) for path, handler in paths.items()],
         exception_handlers={

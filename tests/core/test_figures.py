@@ -185,6 +185,25 @@ def test_a_request_that_took_long_to_send_makes_the_first_token_uncertain() -> N
     assert figures.ttft_uncertainty_ms == pytest.approx(14.0)
 
 
+def test_a_name_or_a_handshake_that_we_heard_of_late_makes_it_uncertain_too() -> None:
+    line = timeline([token(1.0), token(2.0)])
+    line.slack_s = 0.007
+    assert measure(Observation(timeline=line)).ttft_uncertainty_ms == pytest.approx(7.0)
+
+
+def test_the_end_of_a_plain_check_lies_in_an_interval() -> None:
+    line = timeline([], end=3.0)
+    assert measure(Observation(timeline=line)).total_uncertainty_ms is None
+    line.end_earliest = 3.0
+    assert measure(Observation(timeline=line)).total_uncertainty_ms == 0.0
+    assert "end" not in phases(line).bounds
+    line.end_earliest, line.sending_s, line.slack_s = 2.988, 0.002, 0.001
+    figures = measure(Observation(timeline=line))
+    assert figures.total_uncertainty_ms == pytest.approx(15.0)
+    assert figures.ttft_uncertainty_ms is None
+    assert "end" in phases(line).bounds
+
+
 def test_a_gap_between_tokens_that_were_left_to_gather_is_a_bound() -> None:
     line = timeline([token(1.0), token(2.0)])
     assert not measure(Observation(timeline=line)).max_stall_bound
