@@ -1,6 +1,7 @@
-"""A client in a process of its own, for tests that stop it: `python -m tests.transport.looking URL`.
+"""A client in a process of its own, for tests that stop it or take its core: `python -m tests.transport.looking URL`.
 
-Prints, as JSON, each piece of the body with the moments between which it came.
+Prints, as JSON, each piece of the body with the moments between which it came, and whether the
+later one is a stamp.
 """
 
 import asyncio
@@ -24,7 +25,7 @@ async def look(url: str) -> None:
         transports.wire().exchange(Request("GET", url, {}), timeline, limits) as reply,
     ):
         while (arrival := await reply.read(limits.deadline)) is not None:
-            pieces.append([arrival.data.decode(), arrival.earliest, arrival.at])
+            pieces.append([arrival.data.decode(), arrival.earliest, arrival.at, arrival.stamped])
     print(json.dumps(pieces))
 
 

@@ -27,6 +27,7 @@ from tests.transport.conftest import Named, Serve
 from tests.transport.servers import Certificates, Peer, Script
 
 BUFFER = memoryview(bytearray(65536))
+PIECES = 150
 HEAD = b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n"
 
 
@@ -346,10 +347,43 @@ def test_a_process_that_was_stopped_says_between_which_moments_it_was(serve: Ser
     child = subprocess.Popen(program, stdout=subprocess.PIPE, cwd=TOP)
     started.set()
     out, _ = child.communicate(timeout=20)
-    ((data, earliest, at), *_) = json.loads(out)
+    ((data, earliest, at, stamped), *_) = json.loads(out)
+    assert stamped
     assert data == "onetwothree"
     assert earliest <= sent[0][1]
     assert sent[2][0] - 1e-4 <= at <= sent[2][1] + 1e-4
+
+
+def test_on_a_core_that_somebody_else_keeps_busy_the_truth_lies_where_it_is_said_to(serve: Serve) -> None:
+    sent: list[tuple[float, float]] = []
+
+    def script(peer: Peer) -> None:
+        peer.request()
+        peer.send(HEAD)
+        for number in range(PIECES):
+            peer.pause(0.003)
+            before = monotonic()
+            peer.send(f"{number:03}".encode())
+            sent.append((before, monotonic()))
+
+    core = {min(os.sched_getaffinity(0))}
+    program = [sys.executable, "-m", "tests.transport.looking", serve(script).url()]
+    with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as busy:
+        try:
+            child = subprocess.Popen(program, stdout=subprocess.PIPE, cwd=TOP)
+            for process in (busy, child):
+                os.sched_setaffinity(process.pid, core)
+            out, _ = child.communicate(timeout=30)
+        finally:
+            busy.kill()
+    came = 0
+    for data, earliest, at, stamped in json.loads(out):
+        first, last = sent[came], sent[came + len(data) // 3 - 1]
+        came += len(data) // 3
+        assert earliest <= first[1]
+        assert last[0] - 1e-4 <= at
+        assert not stamped or at <= last[1] + 1e-4
+    assert came == PIECES
 
 
 @pytest.mark.anyio
