@@ -40,7 +40,7 @@ from monitor.store.engine import Database, DatabaseAway
 from monitor.store.journal import Announced, Command, Journal, Stopped
 from monitor.store.lock import Deposed, Ownership, acquire, renew
 from monitor.store.spool import CHECKPOINT, Spool, SpoolDamaged, load_checkpoint
-from monitor.strain import Book, Lag, Scale, Vigil, run_queue_delay_s
+from monitor.strain import Gate, Vigil, Watch
 from monitor.strain import Held as Spell
 from monitor.transport.waking import Waking, waking_of
 from monitor.transport.wire import Transports, open_transports
@@ -124,7 +124,6 @@ class Daemon:
         self._clock = clock
         self._end = asyncio.Event()
         self._waking: Waking | None = None
-        self._book = Book(clock.monotonic(), run_queue_delay_s())
         self._kernel_stamps = False
         self._rules = {one.id: compose.rules(config, one) for one in compose.enabled(config)}
         url = database_url(config, state_dir, secrets)
@@ -316,7 +315,10 @@ class Daemon:
             deliver=notify.accept,
             state_dir=self._state_dir,
         )
-        pipeline, schedule = self._probing(start, writer, transports)
+        gate = Gate()
+        vigil = Vigil(self._reports(), self._config.site.timezone, start.spell)
+        watch = Watch(gate, self._waking, vigil, self._clock.monotonic())
+        pipeline, schedule = self._probing(start, writer, transports, gate, watch)
         chores = Upkeep(
             writer=writer, rules=self._rules, maintenance=self._config.maintenance, now=self._clock.now
         )
@@ -328,21 +330,8 @@ class Daemon:
         gc.collect()
         gc.freeze()
         schedule.start()
-        if self._waking is not None:
-            self._waking.take()  # the start is no measure
-        delay_s = run_queue_delay_s()
-        parts = _Parts(
-            writer,
-            notify,
-            pipeline,
-            schedule,
-            chores,
-            scale=Scale(self._clock.monotonic(), delay_s),
-            lag=Lag(),
-            book=self._book,
-            vigil=Vigil(self._reports(), self._config.site.timezone, start.spell),
-        )
-        parts.lag.start()
+        watch.start()
+        parts = _Parts(writer, notify, pipeline, schedule, chores, watch)
         self._arrange(parts)
         await self._heartbeat(parts)
         self._say_ready()
@@ -365,7 +354,13 @@ class Daemon:
             journal.begin(now, __version__)
         return journal
 
-    def _probing(self, start: Start, writer: Writer, transports: Transports) -> tuple[Pipeline, Schedule]:
+    def _probing(
+        self, start: Start, writer: Writer, transports: Transports, gate: Gate, watch: Watch
+    ) -> tuple[Pipeline, Schedule]:
+        def stood_still() -> None:
+            pipeline.suspended()
+            watch.stood_still()
+
         endpoints = compose.enabled(self._config)
         now = self._clock.now()
         scopes = compose.scopes(self._config)
@@ -377,6 +372,7 @@ class Daemon:
             salt=lambda: randomness.randbits(63),
             clock=self._clock,
             finished=lambda endpoint: schedule.finished(endpoint),  # noqa: PLW0108 - likewise
+            gate=gate,
         )
         schedule = Schedule(
             [
@@ -391,7 +387,7 @@ class Daemon:
             begin=pipeline.begin,
             gap=writer.gap,
             segment=writer.segment,
-            suspended=lambda: self._stood_still(pipeline),
+            suspended=stood_still,
             accounted=start.known.accounted,
             in_force=start.known.segments,
             stopped_cleanly=start.stopped.cleanly,
@@ -399,10 +395,6 @@ class Daemon:
             monotonic=self._clock.monotonic,
         )
         return pipeline, schedule
-
-    def _stood_still(self, pipeline: Pipeline) -> None:
-        pipeline.suspended()
-        self._book.forget()
 
     def _catch_up(self, start: Start, writer: Writer, chores: Upkeep) -> None:
         """What time did while nobody ran, before anything new is seen."""
@@ -457,44 +449,33 @@ class Daemon:
         await parts.writer.on_database(lambda journal: journal.beat(now, daemon))
 
     def _weigh(self, parts: "_Parts") -> None:
-        """Whether this machine keeps up; if not, fewer probes at once, and the operator is told."""
-        before, waking, scale = parts.scale.overload, self._waking, parts.scale
-        busy_s, away_s = (0.0, 0.0) if waking is None else waking.take()
-        monotonic, delay_s = self._clock.monotonic(), run_queue_delay_s()
-        strain = scale.weigh(monotonic, busy_s=busy_s, away_s=away_s, delay_s=delay_s)
-        parts.book.note(
-            monotonic,
-            looks=parts.pipeline.tally.judged,
-            set_aside=parts.pipeline.tally.set_aside,
+        """Whether this machine keeps up and times well; it is told when that changes."""
+        watch, looks = parts.watch, parts.pipeline.tally
+        strained, busy = watch.scale.overload, watch.vigil.spell.began
+        alerts = watch.weigh(
+            self._clock.monotonic(),
+            self._clock.now(),
+            looks=looks.judged,
+            set_aside=looks.set_aside,
             start_late_ms=parts.schedule.tally.take_lately_ms(),
-            loop_lag_ms=parts.lag.take(),
-            delay_s=delay_s,
         )
-        # Where others hold the cores, it would not help to ask for less.
-        parts.pipeline.gate.adjust(overloaded=scale.overload is not None and strain.is_busy)
-        if scale.overload is not None and before is None:
-            log.warning("daemon.overloaded", reason=scale.overload, at_once=parts.pipeline.gate.limit)
-        elif before is not None and scale.overload is None:
+        strain, reason, began = watch.scale.newest, watch.scale.overload, watch.vigil.spell.began
+        if reason is not None and strained is None:
+            log.warning("daemon.overloaded", reason=reason, at_once=parts.pipeline.gate.limit)
+        elif strained is not None and reason is None:
             log.info("daemon.keeps_up", busy=round(strain.busy, 3), lag_ms=round(strain.lag_ms, 1))
-        self._tell(parts, monotonic)
-
-    def _tell(self, parts: "_Parts", monotonic: float) -> None:
-        """Whether we time well: once where we no longer do, once where we do again."""
-        whole = parts.book.load(monotonic, overload.WHOLE)
-        recent = parts.book.load(monotonic, overload.RECENT)
-        before = parts.vigil.spell.began
-        alerts = parts.vigil.look(whole, recent, parts.scale.overload, self._clock.now())
-        began = parts.vigil.spell.began
-        if began is not None and before is None:
-            log.warning("daemon.too_busy", since=iso(began), reason=parts.scale.overload, **to_status(whole))
-        elif before is not None and began is None:
-            log.info("daemon.times_well", **to_status(recent))
+        load = to_status(watch.vigil.load)
+        if began is not None and busy is None:
+            log.warning("daemon.too_busy", since=iso(began), reason=reason, **load)
+        elif busy is not None and began is None:
+            log.info("daemon.times_well", **load)
         if alerts:
             parts.writer.put(Step(alerts=alerts))
 
     def _facts(self, parts: "_Parts") -> dict[str, Any]:
         """What the page shows of the daemon itself."""
         health, beats, looks = parts.writer.health, parts.schedule.tally, parts.pipeline.tally
+        scale, vigil = parts.watch.scale, parts.watch.vigil
         return {
             "version": __version__,
             "pid": os.getpid(),
@@ -510,12 +491,12 @@ class Daemon:
             "begun": beats.begun,
             "lateness_ms": round(beats.lateness_ms, 3),
             "lateness_max_ms": round(beats.lateness_max_ms, 3),
-            "loop_busy": round(parts.scale.newest.busy, 4),
-            "loop_lag_ms": round(parts.scale.newest.lag_ms, 3),
-            "core_delay": parts.scale.newest.delayed and round(parts.scale.newest.delayed, 4),
-            "overload": parts.scale.overload,
-            "too_busy_since": parts.vigil.spell.began and iso(parts.vigil.spell.began),
-            "last_10m": to_status(parts.vigil.load),
+            "loop_busy": round(scale.newest.busy, 4),
+            "loop_lag_ms": round(scale.newest.lag_ms, 3),
+            "core_delay": scale.newest.delayed and round(scale.newest.delayed, 4),
+            "overload": scale.overload,
+            "too_busy_since": vigil.spell.began and iso(vigil.spell.began),
+            "last_10m": to_status(vigil.load),
             "at_once": parts.pipeline.gate.limit,
             "held_back": parts.pipeline.gate.waiting,
             "kernel_stamps": self._kernel_stamps,
@@ -574,7 +555,7 @@ class Daemon:
         systemd.stopping("waiting for probes in flight")
         log.info("daemon.stopping", in_flight=parts.pipeline.tally.in_flight)
         parts.schedule.pause()
-        parts.lag.stop()
+        parts.watch.stop()
         # Who cannot write, or has been deposed, has nothing to wait for and nothing to say.
         able = not (writing.done() or parts.writer.fatal.done())
         await parts.pipeline.stop(CUT_OFF_S if able else 0.0)
@@ -613,10 +594,7 @@ class _Parts:
     pipeline: Pipeline
     schedule: Schedule
     chores: Upkeep
-    scale: Scale
-    lag: Lag
-    book: Book
-    vigil: Vigil
+    watch: Watch
 
 
 def _rules_of_the_gone(config: Config, known: Checkpoint) -> dict[str, Rules]:

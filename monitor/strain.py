@@ -18,6 +18,7 @@ from monitor.core import overload
 from monitor.core.alert import Alert, Kind, Message, owed
 from monitor.core.instant import SECOND, Instant, Span
 from monitor.core.overload import Load, Slice, Spell
+from monitor.transport.waking import Waking
 
 MOST_BUSY = 0.85
 """Of a loop that works more than this, the rest does not suffice to be on time."""
@@ -288,3 +289,50 @@ class Gate:
             turn = self._queue.popleft()
             self._enter()
             turn.set_result(None)
+
+
+class Watch:
+    """All that we measure of ourselves, weighed at each heartbeat."""
+
+    def __init__(self, gate: Gate, waking: Waking | None, vigil: Vigil, now: float) -> None:
+        """`waking` notes the loop's looks; None where it is not our loop. `now` in monotonic seconds."""
+        delay_s = run_queue_delay_s()
+        self._gate = gate
+        self._waking = waking
+        self.vigil = vigil
+        self.scale = Scale(now, delay_s)
+        self._book = Book(now, delay_s)
+        self._lag = Lag()
+
+    def start(self) -> None:
+        """Needs a running loop. What was until now is no measure."""
+        if self._waking is not None:
+            self._waking.take()
+        self._lag.start()
+
+    def stop(self) -> None:
+        self._lag.stop()
+
+    def stood_still(self) -> None:
+        """Until now: the host slept, or we were stopped."""
+        self._book.forget()
+
+    def weigh(
+        self, monotonic: float, now: Instant, *, looks: int, set_aside: int, start_late_ms: Iterable[float]
+    ) -> tuple[Alert, ...]:
+        """Weigh the time since the last heartbeat; what is owed to whoever must hear of it."""
+        delay_s = run_queue_delay_s()
+        busy_s, away_s = (0.0, 0.0) if self._waking is None else self._waking.take()
+        strain = self.scale.weigh(monotonic, busy_s=busy_s, away_s=away_s, delay_s=delay_s)
+        # Where others hold the cores, it would not help to ask for less.
+        self._gate.adjust(overloaded=self.scale.overload is not None and strain.is_busy)
+        self._book.note(
+            monotonic,
+            looks=looks,
+            set_aside=set_aside,
+            start_late_ms=start_late_ms,
+            loop_lag_ms=self._lag.take(),
+            delay_s=delay_s,
+        )
+        whole, recent = (self._book.load(monotonic, over) for over in (overload.WHOLE, overload.RECENT))
+        return self.vigil.look(whole, recent, self.scale.overload, now)

@@ -159,8 +159,10 @@ def _figures(seen: Seen) -> Iterator[str]:
         return
     left.append(("e2e_500", ms(figures.e2e_500_ms)))
     right.append(("total", ms(figures.total_ms)))
+    # A bound that says by how much is longer than a figure alone.
+    width = max(16, *(len(value) for _, value in left)) + 2
     for (name, value), (other, figure) in zip(left, right, strict=True):
-        yield f"  {name:<14}{value:<18}{other:<22}{figure}"
+        yield f"  {name:<14}{value:<{width}}{other:<22}{figure}"
 
 
 def _bounded(figure: float | None, width: float | None) -> str:

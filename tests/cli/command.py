@@ -9,7 +9,7 @@ import struct
 import subprocess
 import sys
 import termios
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -61,19 +61,11 @@ def uptoken(*words: object, cwd: Path, env: Mapping[str, str] | None = None) -> 
     return Ended(done.returncode, done.stdout, done.stderr)
 
 
-def probe(
-    *words: object,
-    cwd: Path,
-    env: Mapping[str, str] | None = None,
-    timed: Callable[[Ended], bool] = lambda _seen: True,
-) -> Ended:
-    """`uptoken probe`, taken again while it says that this machine was too busy to time it.
-
-    `timed` may ask for more than that: figures that are null where the provider was held up.
-    """
+def probe(*words: object, cwd: Path, env: Mapping[str, str] | None = None) -> Ended:
+    """`uptoken probe`, taken again while it says that this machine was too busy to time it."""
     for _ in range(LOOKS):
         seen = uptoken("probe", *words, cwd=cwd, env=env)
-        if "self_overload" not in seen.out and timed(seen):
+        if "self_overload" not in seen.out:
             return seen
     raise AssertionError(f"{LOOKS} looks, and none could be timed; the last one:\n{seen.out}{seen.err}")
 
