@@ -32,6 +32,8 @@ LESS, MORE = 0.75, 1.1
 
 SLICE_S = 30.0
 """The last minutes are kept in pieces of this length."""
+LONGEST_BEAT_S = 15.0
+"""Heartbeats that lie further apart have not seen what was between them."""
 LAG_EVERY_S = 0.25
 """So often we look how late the loop comes to what is due."""
 
@@ -190,9 +192,11 @@ class Vigil:
         self.load = Load()
         """Of the last ten minutes."""
 
-    def look(self, whole: Load, recent: Load, why: str | None, now: Instant) -> tuple[Alert, ...]:
-        """Look at ourselves again; what is owed if that changed what we hold."""
-        before, self.spell = self.spell.began, overload.weigh(self.spell, whole, recent, now)
+    def look(
+        self, whole: Load, recent: Load, why: str | None, now: Instant, passed: Span
+    ) -> tuple[Alert, ...]:
+        """Look at ourselves again, so long after the last time; what is owed if that changed what we hold."""
+        before, self.spell = self.spell.began, overload.weigh(self.spell, whole, recent, now, passed)
         began, self.load = self.spell.began, whole
         if before is None and began is not None:
             self._told = self._channels
@@ -303,6 +307,7 @@ class Watch:
         self.scale = Scale(now, delay_s)
         self._book = Book(now, delay_s)
         self._lag = Lag()
+        self._weighed = now
 
     def start(self) -> None:
         """Needs a running loop. What was until now is no measure."""
@@ -335,4 +340,6 @@ class Watch:
             delay_s=delay_s,
         )
         whole, recent = (self._book.load(monotonic, over) for over in (overload.WHOLE, overload.RECENT))
-        return self.vigil.look(whole, recent, self.scale.overload, now)
+        passed = min(monotonic - self._weighed, LONGEST_BEAT_S)
+        self._weighed = monotonic
+        return self.vigil.look(whole, recent, self.scale.overload, now, Span(round(passed * SECOND)))

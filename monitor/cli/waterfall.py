@@ -18,6 +18,9 @@ _NARROWEST, _WIDEST = 20, 80
 _ANSWER_LINES = 2
 _BLOCKS = " ▏▎▍▌▋▊▉█"
 
+WORTH_SAYING_MS = 0.05
+"""A bound that is narrower than this is not told."""
+
 _WHOSE = {
     None: ("works", "bold green"),
     Blame.DEGRADED: ("works, but badly", "bold yellow"),
@@ -156,18 +159,23 @@ def _figures(seen: Seen) -> Iterator[str]:
     ]
     if figures.ttft_ms is None:
         yield f"  {'total':<14}{_bounded(figures.total_ms, figures.total_uncertainty_ms)}"
+        yield from _unsure("the end", figures.total_uncertainty_ms)
         return
     left.append(("e2e_500", ms(figures.e2e_500_ms)))
     right.append(("total", ms(figures.total_ms)))
-    # A bound that says by how much is longer than a figure alone.
-    width = max(16, *(len(value) for _, value in left)) + 2
     for (name, value), (other, figure) in zip(left, right, strict=True):
-        yield f"  {name:<14}{value:<{width}}{other:<22}{figure}"
+        yield f"  {name:<14}{value:<18}{other:<22}{figure}"
+    yield from _unsure("the first token", figures.ttft_uncertainty_ms)
 
 
 def _bounded(figure: float | None, width: float | None) -> str:
-    """`612 ms (up to 4 ms less)`: where the stamp is only a bound, it may have come earlier."""
-    return ms(figure) + (f" (up to {ms(width)} less)" if width is not None and width >= 0.05 else "")
+    """`≤ 612 ms`, where the stamp is only a bound."""
+    return ("≤ " if (width or 0.0) >= WORTH_SAYING_MS else "") + ms(figure)
+
+
+def _unsure(what: str, width: float | None) -> Iterator[str]:
+    if width is not None and width >= WORTH_SAYING_MS:
+        yield f"  {'uncertainty':<14}{what} may have come up to {ms(width)} earlier"
 
 
 def _facts(seen: Seen) -> Iterator[tuple[str, str]]:

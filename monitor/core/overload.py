@@ -99,18 +99,21 @@ class Spell:
 
     turned: Instant | None = None
     """Since then it is the other way round than we hold; None: it is as we hold."""
+    lasted: Span = Span(0)
+    """How long we have seen that; not the same as the time since, for clocks are set and hosts sleep."""
     began: Instant | None = None
     """It has been too busy since then, and that was told; None: it keeps up."""
 
 
-def weigh(spell: Spell, whole: Load, recent: Load, now: Instant) -> Spell:
-    """What we hold after another look at ourselves. A change has to last before it counts."""
+def weigh(spell: Spell, whole: Load, recent: Load, now: Instant, passed: Span) -> Spell:
+    """What we hold after another look at ourselves, so long after the last one. A change has to last."""
     if (spell.began is not None) == _is_too_much(spell, whole, recent):
-        return replace(spell, turned=None)
+        return Spell(began=spell.began)
     if spell.turned is None:
-        return replace(spell, turned=now)
-    if now - spell.turned < LASTS:
-        return spell
+        return Spell(began=spell.began, turned=now)
+    lasted = Span(spell.lasted + passed)
+    if lasted < LASTS:
+        return replace(spell, lasted=lasted)
     return Spell(began=spell.turned if spell.began is None else None)
 
 

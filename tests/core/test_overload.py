@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from monitor.core.histogram import Histogram
-from monitor.core.instant import MINUTE, SECOND, Instant
+from monitor.core.instant import MINUTE, SECOND, Instant, Span
 from monitor.core.overload import (
     FEWEST_LOOKS,
     LASTS,
@@ -38,9 +38,10 @@ def later(minutes: float) -> Instant:
 
 def held(*story: tuple[float, Load, Load]) -> list[bool]:
     """After each of (minute, the last ten, the last two): whether it is held to be too busy."""
-    spell, answers = Spell(), []
+    spell, answers, before = Spell(), [], 0.0
     for minute, whole, recent in story:
-        spell = weigh(spell, whole, recent, later(minute))
+        spell = weigh(spell, whole, recent, later(minute), Span(round((minute - before) * MINUTE)))
+        before = minute
         answers.append(spell.began is not None)
     return answers
 
@@ -49,9 +50,14 @@ def held(*story: tuple[float, Load, Load]) -> list[bool]:
 def test_too_much_for_five_minutes_is_a_spell_that_began_when_it_began(bad):
     spell = Spell()
     for minute in range(5):
-        spell = weigh(spell, bad, bad, later(minute))
+        spell = weigh(spell, bad, bad, later(minute), MINUTE)
         assert spell.began is None
-    assert weigh(spell, bad, bad, later(5)).began == NOW
+    assert weigh(spell, bad, bad, later(5), MINUTE).began == NOW
+
+
+def test_a_clock_that_was_set_and_a_night_asleep_make_no_spell():
+    spell = weigh(Spell(), BUSY, BUSY, NOW, Span(5 * SECOND))
+    assert weigh(spell, BUSY, BUSY, later(600), Span(5 * SECOND)).began is None
 
 
 def test_a_rough_start_is_no_spell():
@@ -76,10 +82,11 @@ def test_nothing_measured_is_nothing_wrong():
 
 
 def test_a_spell_ends_after_five_minutes_that_were_good():
-    spell = Spell(began=NOW)
+    spell, before = Spell(began=NOW), 0.0
     for minute, recent, over in ((1, FINE, False), (5, FINE, False), (5.5, BUSY, False), (6, FINE, False),
                                  (10, FINE, False), (11, FINE, True)):  # fmt: skip
-        spell = weigh(spell, BUSY, recent, later(minute))
+        spell = weigh(spell, BUSY, recent, later(minute), Span(round((minute - before) * MINUTE)))
+        before = minute
         assert (spell.began is None) is over, minute
 
 
@@ -88,7 +95,7 @@ def test_a_change_is_never_held_before_it_lasted(steps):
     spell, now, changed = Spell(), NOW, NOW
     for seconds, whole, recent in steps:
         now = Instant(now + seconds * SECOND)
-        after = weigh(spell, BUSY if whole else FINE, BUSY if recent else FINE, now)
+        after = weigh(spell, BUSY if whole else FINE, BUSY if recent else FINE, now, Span(seconds * SECOND))
         if (after.began is None) != (spell.began is None):
             assert now - changed >= LASTS
             changed = now

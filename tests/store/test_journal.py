@@ -11,7 +11,7 @@ from monitor.core.belief import Quiet, QuietSpan
 from monitor.core.figures import Figures
 from monitor.core.instant import HOUR, MINUTE, SECOND, Instant, Span
 from monitor.core.outcome import Outcome
-from monitor.core.overload import INCIDENT, Load
+from monitor.core.overload import INCIDENT, LASTS, Load
 from monitor.core.slots import Gap, GapReason, Grid, Segment
 from monitor.core.step import Known, Sent, Step
 from monitor.store import history, lock, migrate, schema
@@ -254,16 +254,14 @@ def test_who_lost_the_lock_writes_nothing_even_if_nobody_took_it(database: Datab
 def test_a_spell_that_was_told_is_known_to_the_next_daemon(journal: Journal) -> None:
     assert journal.newest_alerts(INCIDENT) == []
     vigil, busy = Vigil(["ops", "chat"], None), Load(looks=100, set_aside=50)
-    alerts = [
-        *vigil.look(busy, busy, None, START),
-        *vigil.look(busy, busy, None, Instant(START + 5 * MINUTE)),
-    ]
-    journal.write([Step(alerts=tuple(alerts))])
+    vigil.look(busy, busy, None, START, LASTS)
+    alerts = vigil.look(busy, busy, None, Instant(START + 5 * MINUTE), LASTS)
+    journal.write([Step(alerts=alerts)])
     held = Held.of(journal.newest_alerts(INCIDENT))
     assert held == Held(START, ("chat", "ops"))
     resumed, fine = Vigil([], None, held), Load(looks=100)
-    over = [resumed.look(fine, fine, None, Instant(START + minute * MINUTE)) for minute in (10, 15)]
-    journal.write([Step(alerts=over[1])])
+    resumed.look(fine, fine, None, Instant(START + 10 * MINUTE), LASTS)
+    journal.write([Step(alerts=resumed.look(fine, fine, None, Instant(START + 15 * MINUTE), LASTS))])
     assert Held.of(journal.newest_alerts(INCIDENT)) is None
 
 

@@ -2,12 +2,13 @@
 
 import asyncio
 import time
+from itertools import pairwise
 
 import pytest
 
 from monitor.core.alert import Kind
 from monitor.core.instant import MINUTE, SECOND, Instant
-from monitor.core.overload import RECENT, WHOLE, Load
+from monitor.core.overload import LASTS, RECENT, WHOLE, Load
 from monitor.strain import Book, Held, Lag, Vigil
 
 NOW = Instant(1_795_312_000 * SECOND)
@@ -16,10 +17,15 @@ BUSY = Load(looks=200, set_aside=68)
 
 
 def looks(vigil: Vigil, load: Load, *minutes: float) -> list[list[str]]:
-    return [
-        [alert.key for alert in vigil.look(load, load, "it is so", Instant(NOW + round(minute * MINUTE)))]
-        for minute in minutes
-    ]
+    """What was owed at each of these minutes; it was looked at every minute in between."""
+    owed = []
+    for before, minute in pairwise((minutes[0], *minutes)):
+        keys = []
+        for step in range(int(before) + 1, int(minute) + 1) or (minute,):
+            now = Instant(NOW + round(step * MINUTE))
+            keys += [alert.key for alert in vigil.look(load, load, "it is so", now, MINUTE)]
+        owed.append(keys)
+    return owed
 
 
 def noted(book: Book, *beats: tuple[float, int, int]) -> None:
@@ -59,8 +65,8 @@ def test_a_spell_that_is_over_is_not_held():
 
 def test_the_messages_are_of_the_monitor_and_of_no_endpoint():
     vigil = Vigil(["ops"], None)
-    vigil.look(BUSY, BUSY, None, NOW)
-    (alarm,) = vigil.look(BUSY, BUSY, None, Instant(NOW + 5 * MINUTE))
+    vigil.look(BUSY, BUSY, None, NOW, MINUTE)
+    (alarm,) = vigil.look(BUSY, BUSY, None, Instant(NOW + 5 * MINUTE), LASTS)
     assert (alarm.kind, alarm.endpoint) == (Kind.MONITOR, None)
     assert alarm.text.endswith(alarm.reference)
 
