@@ -15,6 +15,9 @@ from monitor.core.outcome import Blame, Outcome
 from monitor.core.timeline import Channel
 from monitor.core.wire import FaultKind, Phase
 
+UNSURE_MS = 5.0
+UNSURE_SHARE = 0.05
+"""A figure that may be off by more than both of these says more about us than about them."""
 LONGEST_RETRY_AFTER = Span(900 * SECOND)
 
 
@@ -176,7 +179,7 @@ def _plain(seen: Observation, expect: Expect, figures: Figures) -> _Ruling:
             Outcome.ASSERTION_FAILED,
             f'the body does not contain "{expect.body_contains}"; it begins: {seen.body[:200] or "(empty)"}',
         )
-    return _slow(figures, expect) or _certificate(seen, expect) or _Ruling(Outcome.OK)
+    return _mistimed(figures) or _slow(figures, expect) or _certificate(seen, expect) or _Ruling(Outcome.OK)
 
 
 def _unexpected_status(status: int, expected: frozenset[int]) -> _Ruling:
@@ -375,13 +378,15 @@ def _swapped(seen: Observation, expect: Expect, learnt: Learnt, model: str) -> _
 
 
 def _mistimed(figures: Figures) -> _Ruling | None:
-    """We came too late to tell when the first token arrived: our fault, and no figure of theirs."""
-    width, ttft = figures.ttft_uncertainty_ms, figures.ttft_ms
-    if width is None or ttft is None or width <= 5.0 or width <= 0.05 * ttft:
+    """We came too late to tell when the first token, or all of a page, was there: no figure of theirs."""
+    if figures.ttft_ms is not None:
+        what, width, length = "the first token", figures.ttft_uncertainty_ms, figures.ttft_ms
+    else:
+        what, width, length = "the end of the answer", figures.total_uncertainty_ms, figures.total_ms
+    if width is None or width <= UNSURE_MS or width <= UNSURE_SHARE * length:
         return None
     return _Ruling(
-        Outcome.SELF_OVERLOAD,
-        f"the first token is known only to within {width:,.0f} ms: the monitor was too busy",
+        Outcome.SELF_OVERLOAD, f"{what} is known only to within {width:,.0f} ms: the monitor was too busy"
     )
 
 

@@ -1,4 +1,4 @@
-"""Non-blocking sockets of our own: connecting, and the one place that reads and stamps."""
+"""Non-blocking sockets of our own: connecting to the first address that answers."""
 
 import asyncio
 import errno
@@ -11,6 +11,8 @@ from monitor.core.wire import Fault, FaultKind, Phase, WireFault
 from monitor.transport.fault import broken
 from monitor.transport.patience import Patience
 from monitor.transport.resolver import Address
+from monitor.transport.stamps import Stamps, tcp_info
+from monitor.transport.waking import Waking
 
 STAGGER_S = 0.25
 """How long an attempt has the field to itself before the next address is tried beside it (RFC 8305)."""
@@ -24,14 +26,26 @@ class Connected(NamedTuple):
     address: Address
     took: float
     """Seconds this attempt took. Time that other addresses were given first is not in it."""
+    exact: bool
+    """The kernel's figure; else it is only what we saw, so at most as much."""
+    slack: float
+    """Seconds by which it may have taken less; 0 where it is exact."""
+    since: float
+    """Monotonic seconds at which it certainly did not stand yet, so nothing can have come before."""
 
 
-async def connect(addresses: Sequence[Address], patience: Patience, until: float) -> Connected:
+async def connect(
+    addresses: Sequence[Address],
+    patience: Patience,
+    until: float,
+    stamps: Stamps,
+    waking: Waking | None = None,
+) -> Connected:
     """The first of the addresses that answers.
 
     Raises WireFault when each of them said no; TimeUp when none answered by `until`.
     """
-    race = _Race(asyncio.get_running_loop(), addresses)
+    race = _Race(asyncio.get_running_loop(), addresses, stamps, waking)
     try:
         race.next()
         if not race.over.done():
@@ -41,19 +55,30 @@ async def connect(addresses: Sequence[Address], patience: Patience, until: float
         race.close()
 
 
-def receive(sock: socket.socket, buffer: memoryview) -> tuple[int, float]:
-    """Read what is there into the buffer: how many bytes (0 at the end), and when they came.
+def _took(sock: socket.socket, seen: float) -> tuple[float, bool]:
+    """How long connecting took in seconds, and whether that is exact.
 
-    The moment is that of the read, taken before anybody looks at the bytes. Raises OSError.
+    The kernel times the round trip itself; we hear of it when the loop gets round to it. Where
+    something was sent twice the kernel's figure is not that of the whole.
     """
-    count = sock.recv_into(buffer)
-    return count, monotonic()
+    info = tcp_info(sock)
+    if info is None or info.retransmissions or not 0 < info.rtt_us * 1e-6 <= seen:
+        return seen, False
+    return info.rtt_us * 1e-6, True
 
 
 class _Race:
     """Attempts at several addresses: the next starts when one fails or takes too long."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, addresses: Sequence[Address]) -> None:
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        addresses: Sequence[Address],
+        stamps: Stamps,
+        waking: Waking | None,
+    ) -> None:
+        self._stamps = stamps
+        self._waking = waking
         self.over: asyncio.Future[None] = loop.create_future()
         self._loop = loop
         self._waiting: Iterator[Address] = iter(addresses)
@@ -105,9 +130,11 @@ class _Race:
             self._failed(address, exc.errno)
             return False
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        # Before it connects, so that not even the first segment goes without.
+        self._stamps.switch_on(sock)
         code = sock.connect_ex(address.sockaddr)
         if code == 0:
-            self._winner = Connected(sock, address, monotonic() - started)
+            self._won(sock, address, started, monotonic())
             return True
         if code == errno.EINPROGRESS:
             self._running[sock] = (address, started)
@@ -126,12 +153,18 @@ class _Race:
             return
         code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if code == 0:
-            self._winner = Connected(sock, address, now - started)
+            self._won(sock, address, started, now)
             self._finish()
         else:
             sock.close()
             self._failed(address, code)
             self.next()
+
+    def _won(self, sock: socket.socket, address: Address, started: float, now: float) -> None:
+        took, exact = _took(sock, now - started)
+        quiet = started if self._waking is None else max(started, self._waking.quiet)
+        slack = 0.0 if exact else now - min(quiet, now)
+        self._winner = Connected(sock, address, took, exact, slack, started)
 
     def _finish(self) -> None:
         if not self.over.done():

@@ -61,6 +61,12 @@ class Session:
         """The other side said goodbye."""
         self.error: ssl.SSLError | None = None
         """What broke the session while it was read, behind the text that was still whole."""
+        self._records = _Records()
+
+    @property
+    def settled(self) -> bool:
+        """The last bytes that came completed a record, and it was not the goodbye."""
+        return self._records.complete and not self.ended
 
     def shake(self) -> bool:
         """One step of the handshake; True when it is done. Raises ssl.SSLError.
@@ -81,6 +87,7 @@ class Session:
 
     def put(self, data: memoryview) -> None:
         """Take bytes that came from the network."""
+        self._records.follow(data)
         self._in.write(data)
 
     def seal(self, data: bytes) -> bytes:
@@ -92,7 +99,7 @@ class Session:
 
     def open(self, data: memoryview) -> bytes:
         """All plain text that can be had, now that these bytes came; `ended` and `error` tell of the rest."""
-        self._in.write(data)
+        self.put(data)
         pieces = []
         # Asking in vain raises an exception, which costs more than reading a record.
         while self._in.pending or self._tls.pending():
@@ -115,6 +122,36 @@ class Session:
             return None
         expires = ssl.cert_time_to_seconds(str(self._certificate["notAfter"]))
         return (expires * SECOND - now) / DAY
+
+
+class _Records:
+    """Follows where the records of TLS end: a head of five bytes, the last two of which count the rest."""
+
+    __slots__ = ("_head", "_left")
+
+    def __init__(self) -> None:
+        self._head = b""
+        self._left = 0
+
+    @property
+    def complete(self) -> bool:
+        """No record is under way."""
+        return not self._left and not self._head
+
+    def follow(self, data: memoryview) -> None:
+        at, size = 0, len(data)
+        while at < size:
+            if self._left:
+                step = min(self._left, size - at)
+                self._left -= step
+                at += step
+                continue
+            step = 5 - len(self._head)
+            self._head += bytes(data[at : at + step])
+            at += step
+            if len(self._head) == 5:
+                self._left = int.from_bytes(self._head[3:], "big")
+                self._head = b""
 
 
 def refusal(error: ssl.SSLError, host: str, phase: Phase) -> Fault:

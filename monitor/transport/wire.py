@@ -4,6 +4,7 @@ Of HTTPX only that is used which its continuation `httpx2` has too; to change ov
 import here.
 """
 
+import asyncio
 import functools
 from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import asynccontextmanager
@@ -20,7 +21,9 @@ from monitor.transport.connection import Connection, Means, Target
 from monitor.transport.http1 import request_bytes
 from monitor.transport.resolver import Ip, Resolver
 from monitor.transport.sockets import READ_BYTES
+from monitor.transport.stamps import stamps
 from monitor.transport.tls import Turns, context_for
+from monitor.transport.waking import Waking, waking_of
 
 _PORTS = {"http": 80, "https": 443}
 
@@ -32,9 +35,12 @@ class StampedStream(httpx.AsyncByteStream):
         self._connection = connection
         self._deadline = deadline
 
-    def read(self, until: float) -> Coroutine[Any, Any, Arrival | None]:
-        """The next bytes; None at the proper end. Raises WireFault, TIMEOUT if nothing came by `until`."""
-        return self._connection.read(until)
+    def read(self, until: float, gather_s: float = 0.0) -> Coroutine[Any, Any, Arrival | None]:
+        """The next bytes; None at the proper end. Raises WireFault, TIMEOUT if nothing came by `until`.
+
+        They may gather for `gather_s` before they are read.
+        """
+        return self._connection.read(until, gather_s)
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         while (arrival := await self._connection.read(self._deadline)) is not None:
@@ -62,6 +68,7 @@ class Transport(httpx.AsyncBaseTransport):
         ca_file: Path | None = None,
         resolver: Resolver | None = None,
         turns: Turns | None = None,
+        waking: Waking | None = None,
     ) -> None:
         self._own_resolver = resolver is None
         self._means = Means(
@@ -69,6 +76,8 @@ class Transport(httpx.AsyncBaseTransport):
             turns=turns or Turns(),
             context=context_for(ca_file),
             ip=ip,
+            stamps=stamps(),
+            waking=waking,
             buffer=memoryview(bytearray(READ_BYTES)),
         )
 
@@ -125,8 +134,8 @@ class ProbeReply:
     def certificate_days(self) -> float | None:
         return self._stream.certificate_days()
 
-    def read(self, until: float) -> Coroutine[Any, Any, Arrival | None]:
-        return self._stream.read(until)
+    def read(self, until: float, gather_s: float = 0.0) -> Coroutine[Any, Any, Arrival | None]:
+        return self._stream.read(until, gather_s)
 
 
 def _readable(raw: list[tuple[bytes, bytes]]) -> dict[str, str]:
@@ -187,9 +196,11 @@ class ProbeWire:
 class Transports:
     """One wire for each (ip, ca_file); they share the resolver and the turns at TLS handshakes."""
 
-    def __init__(self) -> None:
+    def __init__(self, waking: Waking | None = None) -> None:
         self._resolver = Resolver()
         self._turns = Turns()
+        self._waking = waking
+        self.stamps = stamps()
         self._wires: dict[tuple[Ip, Path | None], ProbeWire] = {}
 
     def wire(self, ip: Ip = "auto", ca_file: Path | None = None) -> ProbeWire:
@@ -199,7 +210,13 @@ class Transports:
         """
         key = (ip, ca_file)
         if key not in self._wires:
-            transport = Transport(ip=ip, ca_file=ca_file, resolver=self._resolver, turns=self._turns)
+            transport = Transport(
+                ip=ip,
+                ca_file=ca_file,
+                resolver=self._resolver,
+                turns=self._turns,
+                waking=self._waking,
+            )
             self._wires[key] = ProbeWire(transport)
         return self._wires[key]
 
@@ -211,7 +228,7 @@ class Transports:
 @asynccontextmanager
 async def open_transports() -> AsyncIterator[Transports]:
     """The transports of a daemon; leaving ends the resolver. Probes must be over by then."""
-    transports = Transports()
+    transports = Transports(waking_of(asyncio.get_running_loop()))
     try:
         yield transports
     finally:

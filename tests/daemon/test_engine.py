@@ -6,7 +6,7 @@ from tests.support.both import on_both_databases
 from tests.support.daemon import Home, alerting, channel, until
 from tests.support.llama import Llama
 from tests.support.receiver import Receiver
-from tests.support.records import Records
+from tests.support.records import BUSY, Records
 from tests.support.relay import Exchange, relaying
 
 TOKENS = 1500
@@ -36,7 +36,7 @@ def test_figures_are_those_of_the_engine(home: Home, llama: Llama) -> None:
         fixed = f'name = "long"\nslug = "long"\nmax_tokens = {TOKENS}\nbody = {{ ignore_eos = true }}'
         home.configure(DEFAULTS, alerting(), model("llama", llama, relay.url, fixed))
         daemon = home.ready()
-        daemon.wait("probe.stored", count=PROBES)
+        daemon.wait("probe.stored", outcome="ok", count=PROBES)
         assert daemon.stop()[0] == 0
         records = home.records()
         probes = records.rows("SELECT * FROM uptoken_probe WHERE outcome = 'ok' ORDER BY at_us")
@@ -93,8 +93,8 @@ def test_real_answers_and_refusals_are_judged(
     daemon = home.ready(env={"GOOD": llama_with_key.api_key, "BAD": "sk-of-somebody-else"})
     receiver.wait(lambda message: message.title.startswith("NEEDS YOU"), count=2)
     receiver.wait(lambda message: message.title.startswith("DEGRADED"))
-    daemon.wait("probe.stored", endpoint="keyed/good", count=2)
-    daemon.wait("probe.stored", endpoint="llama/right", count=2)
+    daemon.wait("probe.stored", endpoint="keyed/good", outcome="ok", count=2)
+    daemon.wait("probe.stored", endpoint="llama/right", outcome="ok", count=2)
     assert daemon.stop()[0] == 0
 
     records = home.records()
@@ -105,7 +105,7 @@ def test_real_answers_and_refusals_are_judged(
         "keyed/good": {"ok"},
         "robbed/bad": {"auth_failed"},
     }
-    blames = records.rows("SELECT DISTINCT outcome, blame FROM uptoken_probe WHERE blame IS NOT NULL")
+    blames = records.rows("SELECT DISTINCT outcome, blame FROM uptoken_probe WHERE blame <> 'monitor'")
     assert dict(map(tuple, blames)) == {
         "wrong_answer": "degraded",
         "bad_request": "config",
@@ -127,6 +127,6 @@ def test_real_answers_and_refusals_are_judged(
 def _outcomes(records: Records) -> dict[str, set[str]]:
     found: dict[str, set[str]] = {}
     for probe in records.probes():
-        if probe.outcome != "cancelled":  # cut off when the daemon was stopped
+        if probe.outcome not in ("cancelled", BUSY):  # cut off when the daemon was stopped, or not timed
             found.setdefault(probe.endpoint, set()).add(probe.outcome)
     return found

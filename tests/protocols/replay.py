@@ -28,6 +28,7 @@ class Piece:
 
     data: bytes
     after: float = 0.010
+    stamped: bool = True
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,8 @@ class Replay:
         self.requests: list[Request] = []
         self.limits: list[Limits] = []
         self.open = 0
+        self.gathered: list[float] = []
+        """For how long each read let bytes gather."""
 
     @asynccontextmanager
     async def exchange(
@@ -73,13 +76,14 @@ class Replay:
         timeline.headers = due
         self.open += 1
         try:
-            yield PlayedReply(recording, due, limits)
+            yield PlayedReply(recording, due, limits, self.gathered)
         finally:
             self.open -= 1
 
 
 class PlayedReply:
-    def __init__(self, recording: Recording, now: float, limits: Limits) -> None:
+    def __init__(self, recording: Recording, now: float, limits: Limits, gathered: list[float]) -> None:
+        self._gathered = gathered
         self._pieces = iter(recording.pieces)
         self._next = next(self._pieces, None)
         self._recording = recording
@@ -99,7 +103,8 @@ class PlayedReply:
     def certificate_days(self) -> float | None:
         return self._recording.certificate_days
 
-    async def read(self, until: float) -> Arrival | None:
+    async def read(self, until: float, gather_s: float = 0.0) -> Arrival | None:
+        self._gathered.append(gather_s)
         until = min(until, self._deadline)
         if self._next is None:
             return self._end(until)
@@ -111,7 +116,7 @@ class PlayedReply:
         self._room -= len(piece.data)
         if self._room < 0:
             raise WireFault(Fault(FaultKind.TOO_LARGE, Phase.BODY, "the body is too large"), due)
-        return Arrival(piece.data, due, due - 0.002)
+        return Arrival(piece.data, due, due - 0.002, stamped=piece.stamped)
 
     def _end(self, until: float) -> None:
         ending = self._recording.ending

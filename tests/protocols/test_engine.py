@@ -17,17 +17,23 @@ from tests.support.llama import Llama
 
 pytestmark = pytest.mark.anyio
 
+LOOKS = 12
 FIXED = {"ignore_eos": True}
 """The answer is as long as the limit."""
 
 
 async def look(engine: Llama, **values) -> tuple[Observation, Verdict]:
+    """One look, taken again while this machine is too busy to time it."""
     chat = look_of("openai-chat", **{"base_url": engine.base_url, "model": engine.model} | values)
-    timeline = Timeline(start=time.monotonic())
-    limits = Limits(deadline=timeline.start + 30.0, connect_s=5.0)
     async with open_transports() as transports:
-        seen = await chat.look(transports.wire(), timeline, limits, f"{time.monotonic_ns():x}", {})
-    return seen, judge(seen, chat.expect, Learnt(), model=chat.model)
+        for _ in range(LOOKS):
+            timeline = Timeline(start=time.monotonic())
+            limits = Limits(deadline=timeline.start + 30.0, connect_s=5.0)
+            seen = await chat.look(transports.wire(), timeline, limits, f"{time.monotonic_ns():x}", {})
+            verdict = judge(seen, chat.expect, Learnt(), model=chat.model)
+            if verdict.outcome is not Outcome.SELF_OVERLOAD:
+                break
+    return seen, verdict
 
 
 async def test_a_real_stream_has_real_tokens_usage_and_an_end(llama):

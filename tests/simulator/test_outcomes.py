@@ -51,6 +51,8 @@ OUTCOMES = {
     "stream_overloaded": "overloaded",
     "malformed": "malformed_response",
 }
+LOOKS = 12
+"""So often a look is taken again on a machine that is too busy to time one."""
 SHORTER = {"slow": {"ttft_ms": 280.0}, "slow_stream": {"tokens_per_s": 50.0}}
 """The same behaviours on the scale of a test."""
 
@@ -82,14 +84,17 @@ def looker(simulator):
 async def test_a_probe_of_each_behaviour_comes_to_the_outcome_that_is_right(name):
     async with serve({"acme": PROFILE}) as simulator, open_transports() as transports:
         look = looker(simulator)
+        before = Learnt(identity=look.identity, worked=True, served_model="m")
         simulator.set("acme", {"name": name, **SHORTER.get(name, {})})
-        began = monotonic()
-        limits = Limits(deadline=began + 3, connect_s=1)
-        timeline = Timeline(start=began)
-        seen = await look.look(transports.wire(), timeline, limits, "nonce-1", {})
-        (entry,) = simulator.requests
-    before = Learnt(identity=look.identity, worked=True, served_model="m")
-    verdict = judge(seen, look.expect, before, model="m")
+        for _ in range(LOOKS):
+            began = monotonic()
+            limits = Limits(deadline=began + 3, connect_s=1)
+            timeline = Timeline(start=began)
+            seen = await look.look(transports.wire(), timeline, limits, "nonce-1", {})
+            verdict = judge(seen, look.expect, before, model="m")
+            if verdict.outcome is not Outcome.SELF_OVERLOAD:
+                break
+        entry = simulator.requests[-1]
     assert verdict.outcome is Outcome(OUTCOMES[name]), verdict.detail
     assert entry.prompt.startswith("nonce-1")
     assert seen.request_id in (entry.request_id, None)

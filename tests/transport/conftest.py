@@ -1,5 +1,6 @@
 """Servers, names and certificates for the tests of the transport."""
 
+import gc
 import socket
 import ssl
 from collections.abc import AsyncIterator, Iterator
@@ -8,9 +9,26 @@ from typing import Protocol
 
 import pytest
 
+from monitor.clock import monotonic
 from monitor.transport.resolver import Ip, Resolver
+from monitor.transport.stamps import receive, stamps
 from monitor.transport.wire import ProbeWire, Transport, Transports, open_transports
 from tests.transport.servers import Certificates, NameServer, Script, Server, make_certificates
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _stamping() -> None:
+    """The kernel begins to stamp a moment after the first socket of the process asked for it."""
+    with socket.create_server(("127.0.0.1", 0)) as door, socket.socket() as ours:
+        stamps().switch_on(ours)
+        ours.connect(door.getsockname())
+        theirs, _ = door.accept()
+        with theirs:
+            deadline, since = monotonic() + 10, monotonic()
+            theirs.send(b"x")
+            while not receive(ours, memoryview(bytearray(8)), since).stamped:
+                assert monotonic() < deadline, "this kernel gives no stamps"
+                theirs.send(b"x")
 
 
 class Serve(Protocol):
@@ -86,7 +104,9 @@ async def named(names: NameServer) -> AsyncIterator[Named]:
 
 @pytest.fixture
 def open_files() -> Iterator[None]:
-    """Afterwards as many files are open as before."""
+    """Afterwards as many files are open as before; but one stays, for stamps, as long as the process does."""
+    stamps()
+    gc.collect()  # what an earlier test let lie would vanish in the middle of this one
     before = _open_files()
     yield
     assert _open_files() == before
