@@ -37,6 +37,9 @@ def broken(endpoint: EndpointSettings, channels: Mapping[str, object]) -> Iterat
         limit, interval = quoted(written(endpoint.timeout)), quoted(written(endpoint.interval))
         most = quoted(written(shrunk(endpoint.interval)))
         yield ("timeout",), f"{limit} is not shorter than the interval of {interval}: at most {most}"
+    if endpoint.http2 and endpoint.proxy and not endpoint.proxy.template.startswith(("http:", "unix:")):
+        text = 'with http2 it has to begin with "http://" or "unix:": write one of these, or http2 = false'
+        yield ("proxy",), text
     if endpoint.degraded:
         yield from _starved(endpoint.degraded, endpoint.interval)
     yield from unknown_channels(endpoint.alert.channels or (), channels)
