@@ -156,7 +156,7 @@ class Connection:
                 # It may have come in time, and it was we who did not look.
                 self._on_readable()
                 if not self._has_news():
-                    late = self._late() if until >= self._limit else self._silent()
+                    late = self._late() if until >= self._limit else said.silent(self._peer)
                     raise WireFault(late, monotonic()) from None
         return queue.popleft()
 
@@ -611,20 +611,7 @@ class Connection:
 
     def _late(self) -> Fault:
         """The limit of the phase passed."""
-        within = f"within {said.seconds(self._limit_s)}"
-        text = {
-            Phase.DNS: f"the name {self._name} was not resolved {within}",
-            Phase.CONNECT: f"no connection to {self._peer} {within}",
-            Phase.TLS: f"no TLS handshake with {self._peer} {within}",
-            Phase.REQUEST: f"{self._peer} did not take the request {within}",
-            Phase.HEADERS: f"no answer from {self._peer} {within}",
-            Phase.BODY: f"the answer of {self._peer} was not complete {within}",
-        }[self._phase]
-        return Fault(FaultKind.TIMEOUT, self._phase, text)
-
-    def _silent(self) -> Fault:
-        """The limit of whoever reads passed; only the reader knows which one that is."""
-        return Fault(FaultKind.TIMEOUT, Phase.BODY, f"nothing more came from {self._peer} in time")
+        return said.late(self._phase, self._name, self._peer, self._limit_s)
 
 
 class _Sent(NamedTuple):

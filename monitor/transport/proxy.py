@@ -79,7 +79,7 @@ class Tunnel(Way):
             found = _HEAD_ENDS.search(self._head)
             size = len(self._head) if found is None else found.end()
             if size > self._most or not _BEGINS.startswith(self._head[: len(_BEGINS)]):
-                raise Refused(self._unfit())
+                raise Refused(unfit(self._proxy))
             if found is None:
                 break
             self._understand(self._head[: found.start()], self._head[size:])
@@ -89,7 +89,7 @@ class Tunnel(Way):
         line, *fields = head.replace(b"\r\n", b"\n").split(b"\n")
         said = _STATUS.fullmatch(line)
         if said is None:
-            raise Refused(self._unfit())
+            raise Refused(unfit(self._proxy))
         status = int(said[1])
         if status == 101 or status >= 300:
             raise Refused(turned_away(status, _headers(fields), self._proxy, self._target))
@@ -97,10 +97,6 @@ class Tunnel(Way):
         if status >= 200:
             # Whatever length it claims: behind a 2xx to CONNECT there is only the tunnel.
             self.open, self.rest, self._head = True, rest, b""
-
-    def _unfit(self) -> Fault:
-        what = "does not answer CONNECT as an HTTP proxy does"
-        return Fault(FaultKind.PROXY_UNFIT, Phase.CONNECT, f"the proxy {self._proxy} {what}")
 
 
 def way_through(proxy: Proxy, host: str, port: int, most: int) -> Way:
@@ -121,6 +117,12 @@ def login(proxy: Proxy) -> list[tuple[bytes, bytes]]:
 def _headers(fields: list[bytes]) -> dict[str, str]:
     pairs = (line.decode("latin-1").partition(":") for line in fields)
     return {name.strip().lower(): value.strip().lower() for name, _, value in pairs}
+
+
+def unfit(proxy: Proxy) -> Fault:
+    """What answers there is no proxy for HTTP."""
+    text = f"the proxy {proxy} does not answer CONNECT as an HTTP proxy does"
+    return Fault(FaultKind.PROXY_UNFIT, Phase.CONNECT, text)
 
 
 def login_wanted(proxy: Proxy, phase: Phase) -> Fault:

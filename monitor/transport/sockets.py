@@ -68,7 +68,7 @@ async def connect_unix(path: str, patience: Patience, until: float) -> Connected
         raise
     if code:
         sock.close()
-        raise WireFault(_nobody(code, path), monotonic())
+        raise WireFault(nobody(code, path), monotonic())
     return Connected(sock, path, monotonic() - started, exact=False, since=started)
 
 
@@ -91,7 +91,8 @@ def _settle(future: asyncio.Future[None]) -> None:
         future.set_result(None)
 
 
-def _nobody(code: int, path: str) -> Fault:
+def nobody(code: int, path: str) -> Fault:
+    """The fault behind an errno of connecting to a Unix socket."""
     if code in (errno.ENOENT, errno.ENOTDIR):
         text = f"there is no socket {path}: does the server run?"
         return Fault(FaultKind.REFUSED, Phase.CONNECT, text, code)

@@ -15,16 +15,16 @@ from typing import Any
 import httpx
 
 from monitor.config.proxy import Proxy
-from monitor.core.observation import clean
 from monitor.core.timeline import Timeline
-from monitor.core.wire import Arrival, Limits, Reply, Request
+from monitor.core.wire import Arrival, Limits, Reply, Request, Wire
 from monitor.transport.connection import Connection, Means, Target
-from monitor.transport.http1 import request_bytes
+from monitor.transport.http1 import readable, request_bytes
+from monitor.transport.http2 import Http2Wire, Means2
 from monitor.transport.proxy import login
 from monitor.transport.resolver import Ip, Resolver
 from monitor.transport.sockets import READ_BYTES
 from monitor.transport.stamps import stamps
-from monitor.transport.tls import Turns, context_for
+from monitor.transport.tls import Turns, context_for, http2_context_for
 from monitor.transport.waking import Waking, waking_of
 
 _PORTS = {"http": 80, "https": 443}
@@ -136,7 +136,7 @@ class ProbeReply:
     @property
     def headers(self) -> Mapping[str, str]:
         if self._headers is None:
-            self._headers = _readable(self._response.headers.raw)
+            self._headers = readable(self._response.headers.raw)
         return self._headers
 
     @property
@@ -145,15 +145,6 @@ class ProbeReply:
 
     def read(self, until: float, gather_s: float = 0.0) -> Coroutine[Any, Any, Arrival | None]:
         return self._stream.read(until, gather_s)
-
-
-def _readable(raw: list[tuple[bytes, bytes]]) -> dict[str, str]:
-    headers: dict[str, str] = {}
-    for raw_name, raw_value in raw:
-        name = clean(raw_name.decode("latin-1").lower())
-        value = clean(raw_value.decode("latin-1"))
-        headers[name] = f"{headers[name]}, {value}" if name in headers else value
-    return headers
 
 
 class _Exchange:
@@ -210,7 +201,7 @@ class Transports:
         self._turns = Turns()
         self._waking = waking
         self.stamps = stamps()
-        self._wires: dict[tuple[Ip, Path | None, Proxy | None, bool], ProbeWire] = {}
+        self._wires: dict[tuple[Ip, Path | None, Proxy | None, bool], Wire] = {}
 
     def wire(
         self,
@@ -219,14 +210,19 @@ class Transports:
         proxy: Proxy | None = None,
         *,
         http2: bool = False,
-    ) -> ProbeWire:
+    ) -> Wire:
         """The wire for these settings. Raises OSError or ValueError if the CA file is no good.
 
         The first one for a CA file blocks for up to 85 ms: ask for them all before probing begins.
         """
         key = (ip, ca_file, proxy, http2)
         if key not in self._wires:
-            transport = Transport(
+            self._wires[key] = self._http2(ip, ca_file, proxy) if http2 else self._own(ip, ca_file, proxy)
+        return self._wires[key]
+
+    def _own(self, ip: Ip, ca_file: Path | None, proxy: Proxy | None) -> ProbeWire:
+        return ProbeWire(
+            Transport(
                 ip=ip,
                 ca_file=ca_file,
                 proxy=proxy,
@@ -234,8 +230,19 @@ class Transports:
                 turns=self._turns,
                 waking=self._waking,
             )
-            self._wires[key] = ProbeWire(transport)
-        return self._wires[key]
+        )
+
+    def _http2(self, ip: Ip, ca_file: Path | None, proxy: Proxy | None) -> Http2Wire:
+        return Http2Wire(
+            Means2(
+                resolver=self._resolver,
+                turns=self._turns,
+                context=http2_context_for(ca_file),
+                ip=ip,
+                waking=self._waking,
+                proxy=proxy,
+            )
+        )
 
     async def aclose(self) -> None:
         """End the resolver."""
