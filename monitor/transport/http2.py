@@ -153,7 +153,8 @@ class _Asking:
         if self._stream is not None:
             # It loses the connection if it is cancelled in the middle of a TLS handshake.
             await self._stream.aclose()
-            self._stream = None
+        # It knows us by `trace`: a circle, if we went on knowing it.
+        self._transport = self._response = self._reply = self._stream = None
 
     # Names and addresses
 
