@@ -178,17 +178,24 @@ def _figures(seen: Seen) -> Iterator[str]:
     left.append(("e2e_500", ms(figures.e2e_500_ms)))
     right.append(("total", ms(figures.total_ms)))
     for (name, value), (other, figure) in zip(left, right, strict=True):
-        yield f"  {name:<14}{value:<18}{other:<22}{figure}"
+        yield f"  {name:<14}{value:<16}  {other:<22}{figure}"
 
 
 def _bounded(figures: Figures) -> str:
-    """`612 ms`, `612 ms ± 4`: where the stamp is only a bound, the first token may have come earlier."""
+    """`612 ms`, `≤ 612 ms`: where the stamp is only a bound, the first token may have come earlier."""
+    return ("≤ " if _width(figures) else "") + ms(figures.ttft_ms)
+
+
+def _width(figures: Figures) -> float:
+    """Milliseconds within which the first token lies, as far as they can be shown."""
     width = figures.ttft_uncertainty_ms or 0.0
-    return ms(figures.ttft_ms) + (f" (up to {ms(width)} less)" if width >= 0.05 else "")
+    return width if width >= 0.05 else 0.0
 
 
 def _facts(seen: Seen) -> Iterator[tuple[str, str]]:
     found, figures = seen.observation, seen.verdict.figures
+    if _width(figures):
+        yield "first token", f"may have come up to {ms(_width(figures))} earlier"
     if figures.output_tokens is not None or figures.input_tokens is not None:
         yield "tokens", _tokens(seen)
     if seen.cost_usd is not None:

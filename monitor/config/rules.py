@@ -75,7 +75,8 @@ def doubtful(endpoint: EndpointSettings) -> Iterator[Finding]:
     if endpoint.max_tokens < _FEWEST_TOKENS:
         text = f"{endpoint.max_tokens} is little to measure a speed by, and some providers refuse it"
         yield ("max_tokens",), f"{text}: {_FEWEST_TOKENS} or more is safe"
-    if endpoint.api_key and endpoint.base_url.startswith("http:") and not _is_here(endpoint.base_url):
+    here = _is_here(endpoint.base_url) or (endpoint.proxy and endpoint.proxy.template.startswith("unix:"))
+    if endpoint.api_key and endpoint.base_url.startswith("http:") and not here:
         yield ("base_url",), "the key travels unencrypted over http: use https unless the network is yours"
 
 

@@ -47,7 +47,7 @@ def echoes(peer: Peer) -> None:
 @pytest.fixture
 def look(simulated, write, tmp_path):
     def look(more, *words, base_url=None):
-        simulated.define("acme", ttft_ms=30, tokens_per_s=400)
+        simulated.define("acme", ttft_ms=400, tokens_per_s=400)
         path = write(model("acme", base_url or simulated.base_url("acme"), more=more))
         return uptoken("probe", "acme/one", *words, "--config", path, cwd=tmp_path, env={"PW": PASSWORD})
 

@@ -141,3 +141,9 @@ def test_http2_goes_with_some_proxies_only(tmp_path):
         assert loaded(tmp_path, text).endpoints[0].http2
     with pytest.raises(ConfigError, match="with http2"):
         loaded(tmp_path, CHAT + 'http2 = true\nproxy = "${env:PROXY}"' + ENDPOINT)
+
+
+def test_a_key_that_goes_to_a_unix_socket_does_not_travel(tmp_path):
+    text = CHAT.replace("https:", "http:") + 'api_key = "${env:KEY}"\nproxy = "%s"' + ENDPOINT
+    assert loaded(tmp_path, text % "unix:/run/vllm.sock").warnings == ()
+    assert "unencrypted" in loaded(tmp_path, text % "http://proxy:3128").warnings[0].text
