@@ -423,6 +423,8 @@ class Daemon:
         every(upkeep.NEWS_S, parts.writer.save_news)
         every(upkeep.PRUNE_S, lambda: self._prune(parts))
         every(upkeep.SWEEP_S, upkeep.sweep)
+        if any(endpoint.http2 for endpoint in compose.enabled(self._config)):
+            every(upkeep.SWEEP_ALL_S, upkeep.sweep_all)
         granted = systemd.watchdog_interval()
         if granted is not None:
             every(granted, lambda: self._show_life(parts, granted * 2))

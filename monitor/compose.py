@@ -5,6 +5,7 @@ from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 
+from monitor.config import proxy as proxies
 from monitor.config.cost import price_of
 from monitor.config.secrets import Secrets
 from monitor.config.settings import Config, Degraded, EndpointSettings
@@ -43,11 +44,12 @@ def watched(endpoint: EndpointSettings, rules: Rules, secrets: Secrets, transpor
     worst = look.worst_case
     price = price_of(endpoint)
     ca_file = None if endpoint.ca_file is None else Path(endpoint.ca_file)
+    proxy = None if endpoint.proxy is None else proxies.read(secrets.of(endpoint.proxy))
     return Watched(
         id=endpoint.id,
         provider=endpoint.provider,
         look=look,
-        wire=transports.wire(endpoint.ip, ca_file),
+        wire=transports.wire(endpoint.ip, ca_file, proxy, http2=endpoint.http2),
         rules=rules,
         grid=grid(endpoint),
         timeout_s=endpoint.timeout.total_seconds(),

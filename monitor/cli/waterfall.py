@@ -10,7 +10,7 @@ from monitor.cli.printing import NOTHING, Cell, Ink, ms, speed, usd
 from monitor.config.settings import EndpointSettings
 from monitor.core.instant import as_datetime
 from monitor.core.outcome import Blame
-from monitor.core.timeline import Phases, phases
+from monitor.core.timeline import Clock, Phases, phases
 from monitor.pipeline import Seen
 
 _LABEL, _FIGURE = 23, 10
@@ -40,6 +40,8 @@ def show(endpoint: EndpointSettings, seen: Seen) -> None:
     whole = max((one.end for one in drawing if one.end is not None), default=0.0) or 1.0
     for stretch in drawing:
         printing.line(*_row(stretch, whole))
+    for words in _clock(endpoint, seen):
+        printing.line(Ink(words, "dim"))
     printing.line()
     for words in _figures(seen):
         printing.line(words)
@@ -140,6 +142,21 @@ def drawn(start: float, end: float, room: int, *, blocks: bool) -> tuple[int, st
     if not blocks:
         return before, "#" * -(-eighths // 8)
     return before, "█" * (eighths // 8) + _BLOCKS[eighths % 8].strip()
+
+
+def _clock(endpoint: EndpointSettings, seen: Seen) -> list[str]:
+    """Why these moments may be late, where no stamp of the kernel tells them."""
+    line = seen.observation.timeline
+    if line.clock is Clock.KERNEL or line.headers is None:
+        return []
+    if endpoint.http2:
+        why = "HTTP/2 is read by a library that has no stamps of the kernel"
+    elif endpoint.proxy is not None and endpoint.proxy.template.startswith("unix:"):
+        why = "the kernel stamps nothing on a Unix socket"
+    else:
+        why = "some bytes came without a usable stamp of the kernel"
+    late = "moments are those at which they were read, late by the monitor's own delay"
+    return _wrapped(f"clock: user – {why}, so {late}.", "  ")
 
 
 # The figures

@@ -28,7 +28,7 @@ _OF_PROVIDER = frozenset({"name", "concurrency", "budget", "endpoints"})
 """What a provider says for itself."""
 _SHARED = Provider.model_fields.keys() - {"id"}
 """What is told of a provider as well as of its endpoints."""
-_ELSEWHERE = GIVEN | {"also", "proxy", "concurrency", "endpoints"}
+_ELSEWHERE = GIVEN | {"also", "concurrency", "endpoints"}
 """Keys that are told of an endpoint by other means than validation."""
 _UNNAMED = "unnamed"
 _BELONGS = {
@@ -99,7 +99,7 @@ class Watchlist:
         """What endpoints can inherit from that table; all else in it is refused, but its `own` keys."""
         self.not_yet(path, tree)
         shapes = [_shape(each).without(NOT_FOR_ALL) for each in settings]
-        rest = {key: value for key, value in tree.items() if key not in own and key not in ("also", "proxy")}
+        rest = {key: value for key, value in tree.items() if key not in own and key != "also"}
         for keys, names in _unknown(rest, shapes):
             key = str(keys[-1])
             belongs = (_BELONGS.get(key) or self._of_others(key)) if len(keys) == 1 else None
@@ -111,13 +111,11 @@ class Watchlist:
         return f"is a key of {', '.join(users)} only, which no endpoint here uses" if users else None
 
     def not_yet(self, path: KeyPath, tree: Tree) -> None:
-        """Refuse the keys of the contract that are not built; an empty proxy is none."""
+        """Refuse the keys of the contract that are not built."""
         if "also" in tree:
             self.found.refuse(
                 (*path, "also"), "is not yet available: write a second endpoint with a slug of its own"
             )
-        if tree.get("proxy"):
-            self.found.refuse((*path, "proxy"), "is not yet available: leave it empty")
 
     def inherited(self, settings: Settings, levels: Sequence[Level]) -> dict[str, Any]:
         """What an endpoint of that protocol has before it says anything itself."""

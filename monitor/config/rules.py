@@ -37,6 +37,9 @@ def broken(endpoint: EndpointSettings, channels: Mapping[str, object]) -> Iterat
         limit, interval = quoted(written(endpoint.timeout)), quoted(written(endpoint.interval))
         most = quoted(written(shrunk(endpoint.interval)))
         yield ("timeout",), f"{limit} is not shorter than the interval of {interval}: at most {most}"
+    if endpoint.http2 and endpoint.proxy and not endpoint.proxy.template.startswith(("http:", "unix:")):
+        text = 'with http2 it has to begin with "http://" or "unix:": write one of these, or http2 = false'
+        yield ("proxy",), text
     if endpoint.degraded:
         yield from _starved(endpoint.degraded, endpoint.interval)
     yield from unknown_channels(endpoint.alert.channels or (), channels)
@@ -72,7 +75,8 @@ def doubtful(endpoint: EndpointSettings) -> Iterator[Finding]:
     if endpoint.max_tokens < _FEWEST_TOKENS:
         text = f"{endpoint.max_tokens} is little to measure a speed by, and some providers refuse it"
         yield ("max_tokens",), f"{text}: {_FEWEST_TOKENS} or more is safe"
-    if endpoint.api_key and endpoint.base_url.startswith("http:") and not _is_here(endpoint.base_url):
+    here = _is_here(endpoint.base_url) or (endpoint.proxy and endpoint.proxy.template.startswith("unix:"))
+    if endpoint.api_key and endpoint.base_url.startswith("http:") and not here:
         yield ("base_url",), "the key travels unencrypted over http: use https unless the network is yours"
 
 

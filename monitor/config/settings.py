@@ -14,9 +14,10 @@ from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, WithJsonSchema
 
+from monitor.config import proxy as proxies
 from monitor.config.maintenance import Maintenance
 from monitor.config.problem import KeyPath, Problem
-from monitor.config.secrets import SecretText
+from monitor.config.secrets import SecretText, without_places
 from monitor.config.values import (
     BaseUrl,
     Count,
@@ -137,6 +138,18 @@ def _label_name(name: str) -> str:
     return name
 
 
+def _proxy(text: SecretText | None) -> SecretText | None:
+    """It can be a proxy; what a secret brings that is more than a login is looked at once it is known."""
+    plain = "" if text is None else without_places(text, "\0")
+    if plain and not plain.startswith("\0") and "\0" not in plain.rpartition("@")[2]:
+        proxies.read(plain.replace("\0", "x"))
+    return text
+
+
+def _none_if_empty(value: object) -> object:
+    return None if value == "" else value
+
+
 Headers = dict[Annotated[str, AfterValidator(_header_name)], SecretText]
 Labels = dict[Annotated[str, AfterValidator(_label_name)], Text]
 Body = dict[str, Annotated[Any, BeforeValidator(json_value)]]
@@ -166,6 +179,10 @@ class EndpointSettings(Table):
     ip: IpFamily = "auto"
     ca_file: Annotated[str, Field(max_length=4096)] | None = None
     """A private CA beside the system's; relative to the config in the file, absolute here."""
+    proxy: Annotated[SecretText | None, BeforeValidator(_none_if_empty), AfterValidator(_proxy)] = None
+    """`http://`, `socks5://` with host and port, or `unix:/path`; environment proxies are not used."""
+    http2: bool = False
+    """Offer HTTP/2; what arrives then has no stamps of the kernel."""
     headers: Headers = Field(default_factory=dict)
     expect: Table | None = None
     """What a good answer is; a protocol narrows the type."""

@@ -88,6 +88,9 @@ def judge(seen: Observation, expect: Expect, learnt: Learnt, *, model: str | Non
 
 
 def _rule(seen: Observation, expect: Expect, learnt: Learnt, figures: Figures, model: str | None) -> _Ruling:
+    if seen.fault is not None and seen.fault.kind in _BY_PROXY:
+        outcome, advice = _BY_PROXY[seen.fault.kind]
+        return _Ruling(outcome, f"{seen.fault.text}. {advice}")
     if seen.fault is not None and seen.fault.phase in (Phase.DNS, Phase.CONNECT, Phase.TLS):
         return _unconnected(seen)
     if model is None:
@@ -113,6 +116,13 @@ def _learn(seen: Observation, outcome: Outcome, before: Learnt) -> Learnt:
 
 
 # Faults before the request was sent
+
+
+_BY_PROXY = {
+    FaultKind.PROXY_DENIED: (Outcome.AUTH_FAILED, "Check the login in `proxy`, and what the proxy allows."),
+    FaultKind.PROXY_UNFIT: (Outcome.BAD_REQUEST, "Check `proxy`."),
+}
+"""Our own proxy turned us away: ours to mend, and no news of the provider."""
 
 
 def _unconnected(seen: Observation) -> _Ruling:

@@ -45,7 +45,11 @@ class FaultKind(enum.StrEnum):
     TOO_LARGE = "too_large"
     """A line, the headers or the body exceeded our bounds."""
     LOCAL = "local"
-    """Surely ours: no route at all, no address, no file descriptors, no memory."""
+    """Surely ours: no route at all, no address, no file descriptors, no memory, no way to our proxy."""
+    PROXY_DENIED = "proxy_denied"
+    """Our own proxy wants another login, or forbids us to go there."""
+    PROXY_UNFIT = "proxy_unfit"
+    """Our own proxy cannot do what we ask of it, or is none."""
 
 
 @dataclass(frozen=True, slots=True)

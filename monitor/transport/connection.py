@@ -17,14 +17,16 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from monitor.clock import SYSTEM, monotonic
+from monitor.config.proxy import Proxy
 from monitor.core.timeline import Clock, Timeline
 from monitor.core.wire import Arrival, Fault, FaultKind, Limits, Phase, WireFault
 from monitor.transport import fault as said
 from monitor.transport.http1 import BadAnswer, Response
 from monitor.transport.patience import Patience, TimeUp
+from monitor.transport.proxy import Refused, Way, login_wanted, unusable, way_through
 from monitor.transport.resolver import Address, Ip, Resolver, fits, literal, no_address
-from monitor.transport.sockets import connect
-from monitor.transport.stamps import Read, Segments, Stamps, receive
+from monitor.transport.sockets import Connected, connect, connect_unix
+from monitor.transport.stamps import Read, Segments, Stamps, receive, receive_unstamped
 from monitor.transport.tls import Session, Turns, refusal
 from monitor.transport.waking import Waking
 
@@ -35,6 +37,7 @@ TURNS_S = 0.5e-3
 GATHERED_BYTES = 16 * 1024
 """So many bytes are read at once, however long they may gather."""
 _TAIL = 16
+_CUT = frozenset({FaultKind.RESET, FaultKind.CLOSED})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +51,7 @@ class Means:
     stamps: Stamps
     waking: Waking | None
     """What the loop notes of its looks; None where it is not our loop."""
+    proxy: Proxy | None
     buffer: memoryview
     """Every read lands here first, and is taken out before the next one."""
 
@@ -83,6 +87,17 @@ class Connection:
         """The same as a length, as the operator set it."""
         self._peer = f"{target.host} port {target.port}"
         self._sock: socket.socket | None = None
+        self._receive = receive
+        self._way: Way | None = None
+        """The talk with a proxy, until it lets us through."""
+        self._way_out = b""
+        """What is to be said next in it."""
+        self._way_shut: Fault | None = None
+        """Why it does not let us through."""
+        self._relay: Proxy | None = None
+        """The proxy that passes our request on and speaks for the provider, without a tunnel."""
+        self._name = target.host
+        """Whose addresses are looked up."""
         self._session: Session | None = None
         self._writing = False
         self._send_failure: int | None = None
@@ -143,7 +158,7 @@ class Connection:
                 # It may have come in time, and it was we who did not look.
                 self._on_readable()
                 if not self._has_news():
-                    late = self._late() if until >= self._limit else self._silent()
+                    late = self._late() if until >= self._limit else said.silent(self._peer)
                     raise WireFault(late, monotonic()) from None
         return queue.popleft()
 
@@ -191,23 +206,45 @@ class Connection:
         line.slack_s = line.sending_s = 0.0
         line.bounds.clear()
         self._allow(self._limits.connect_s, monotonic())
-        addresses = await self._resolve()
-        await self._connect(addresses)
+        proxy = self._means.proxy
+        if proxy is None:
+            await self._reach(self._target.host, self._target.port)
+        elif proxy.kind == "unix":
+            await self._reach_unix(proxy.path)
+        else:
+            await self._pass(proxy)
+        early, self._way = b"" if self._way is None else self._way.rest, None
         if self._target.secure:
-            await self._shake_hands()
+            await self._shake_hands(early)
+        elif early:
+            self._absorb(memoryview(early))
 
-    async def _resolve(self) -> list[Address]:
-        host, ip = self._target.host, self._means.ip
-        found = literal(host, self._target.port)
+    async def _reach(self, host: str, port: int) -> None:
+        addresses = await self._resolve(host, port)
+        self._phase = Phase.CONNECT
+        self._peer = _several(addresses)
+        await self._connect(
+            connect(addresses, self._patience, self._limit, self._means.stamps, self._means.waking)
+        )
+
+    async def _reach_unix(self, path: str) -> None:
+        self._phase = Phase.CONNECT
+        self._peer = f"the socket {path}"
+        self._receive = receive_unstamped
+        # Its kernel knows no least amount to wake us for.
+        self._may_gather = False
+        await self._connect(connect_unix(path, self._patience, self._limit))
+
+    async def _resolve(self, host: str, port: int) -> list[Address]:
+        ip, self._name = self._means.ip, host
+        found = literal(host, port)
         if found is not None:
             if not fits(found, ip):
                 raise WireFault(Fault(FaultKind.NO_SUCH_NAME, Phase.DNS, no_address(host, ip)), monotonic())
             return [found]
         started = monotonic()
         try:
-            return await self._means.resolver.resolve(
-                host, self._target.port, ip, self._patience, self._limit
-            )
+            return await self._means.resolver.resolve(host, port, ip, self._patience, self._limit)
         finally:
             self._resolved(started, monotonic())
 
@@ -219,14 +256,10 @@ class Connection:
             self._timeline.slack_s += now - max(started, waking.quiet_before)
             self._timeline.bounds.add("dns_ms")
 
-    async def _connect(self, addresses: Sequence[Address]) -> None:
-        self._phase = Phase.CONNECT
-        self._peer = _several(addresses)
+    async def _connect(self, attempt: Coroutine[Any, Any, Connected]) -> None:
         started = monotonic()
         try:
-            connected = await connect(
-                addresses, self._patience, self._limit, self._means.stamps, self._means.waking
-            )
+            connected = await attempt
         except (TimeUp, WireFault):
             self._timeline.connect_s = monotonic() - started
             raise
@@ -235,13 +268,81 @@ class Connection:
             self._timeline.slack_s += connected.slack
             self._timeline.bounds.add("connect_ms")
         self._drained = connected.since
-        self._peer = str(connected.address)
+        if isinstance(connected.address, Address):
+            self._peer = str(connected.address)
         self._sock = connected.sock
         self._loop.add_reader(connected.sock.fileno(), self._on_readable)
 
-    async def _shake_hands(self) -> None:
+    # Through a proxy
+
+    async def _pass(self, proxy: Proxy) -> None:
+        """Reach the proxy, and have it let us through, where it is to be asked at all."""
+        try:
+            await self._reach(proxy.host, proxy.port)
+        except TimeUp:
+            raise WireFault(unusable(self._late(), proxy), monotonic()) from None
+        except WireFault as stop:
+            raise WireFault(unusable(stop.fault, proxy), stop.at) from None
+        target = self._target
+        if proxy.kind == "socks5" or target.secure:
+            await self._talk(way_through(proxy, target.host, target.port, self._limits.header_bytes))
+        else:
+            self._relay = proxy
+        self._peer = f"{target.host} port {target.port} (through {proxy})"
+
+    async def _talk(self, way: Way) -> None:
+        """Until the proxy let us through. From each question to its answer counts as connecting."""
+        self._way = way
+        try:
+            self._way_out = way.begin()
+            while not way.open:
+                question, self._way_out = self._way_out, b""
+                if self._way_shut is not None:
+                    raise WireFault(self._way_shut, self._fault_at)
+                if self._fault is not None:
+                    raise WireFault(way.broken(self._fault), self._fault_at)
+                if question:
+                    await self._ask_way(question)
+                else:
+                    await self._news(self._limit)
+        except Refused as no:
+            raise WireFault(no.fault, monotonic()) from None
+        except TimeUp:
+            self._answered_by(monotonic())
+            raise WireFault(way.broken(self._late()), monotonic()) from None
+        finally:
+            self._asked = None
+
+    async def _ask_way(self, question: bytes) -> None:
+        sent = await self._send(question)
+        self._asked = sent.at
+        if sent.width:
+            self._timeline.bounds.add("connect_ms")
+
+    def _hear_way(self, way: Way, data: memoryview) -> None:
+        if self._way_shut is not None:
+            return
+        try:
+            self._way_out += way.feed(bytes(data))
+        except Refused as no:
+            self._way_shut, self._fault_at = no.fault, self._at
+        if way.open or self._way_out or self._way_shut is not None:
+            self._answered_by(self._at)
+            if self._earliest < self._at:
+                self._timeline.bounds.add("connect_ms")
+            self._wake()
+
+    def _answered_by(self, moment: float) -> None:
+        if self._asked is not None:
+            self._timeline.connect_s = (self._timeline.connect_s or 0.0) + max(0.0, moment - self._asked)
+            self._asked = None
+
+    async def _shake_hands(self, early: bytes) -> None:
+        """`early`: what came through a tunnel as soon as it stood."""
         self._phase = Phase.TLS
         session = self._session = Session(self._means.context, self._target.host)
+        if early:
+            session.put(memoryview(early))
         # Waiting for our own turn is not the server's fault: its clock stands still.
         left = self._limit - monotonic()
         self._limit = self._limits.deadline
@@ -328,6 +429,8 @@ class Connection:
             if self._fault is not None:
                 raise WireFault(self._fault, self._fault_at)
             await self._news(self._limit)
+        if self._way_shut is not None:
+            raise WireFault(self._way_shut, self._fault_at)
 
     async def _send(self, data: bytes) -> "_Sent":
         """Hand it all to the kernel, or stop when the answer is there before.
@@ -370,7 +473,7 @@ class Connection:
         if sock is None:
             return
         try:
-            read = receive(sock, self._means.buffer, self._drained)
+            read = self._receive(sock, self._means.buffer, self._drained)
         except (BlockingIOError, InterruptedError):
             return
         except OSError as exc:
@@ -413,6 +516,9 @@ class Connection:
 
     def _absorb(self, data: memoryview) -> None:
         session = self._session
+        if self._way is not None:
+            self._hear_way(self._way, data)
+            return
         if session is None:
             self._understand(data)
             return
@@ -446,6 +552,10 @@ class Connection:
             self._mark("headers")
             self._timeline.headers_earliest = self._earliest
             self._wake()
+            if self._relay is not None and response.status == 407:
+                self._way_shut = login_wanted(self._relay, Phase.HEADERS)
+                self._stop(self._way_shut, at)
+                return
         piece = response.take()
         if piece:
             if self._timeline.first_byte is None:
@@ -476,6 +586,9 @@ class Connection:
             self._stop(said.closed(self._phase, self._peer), at)
 
     def _stop(self, fault: Fault, at: float) -> None:
+        if self._relay is not None and self.response.status is None and fault.kind in _CUT:
+            # A proxy that loses the provider says 502; one that only hangs up is itself what broke.
+            fault = unusable(fault, self._relay)
         self._fault = fault
         self._fault_at = at
         self._hang_up()
@@ -522,20 +635,7 @@ class Connection:
 
     def _late(self) -> Fault:
         """The limit of the phase passed."""
-        within = f"within {said.seconds(self._limit_s)}"
-        text = {
-            Phase.DNS: f"the name {self._target.host} was not resolved {within}",
-            Phase.CONNECT: f"no connection to {self._peer} {within}",
-            Phase.TLS: f"no TLS handshake with {self._peer} {within}",
-            Phase.REQUEST: f"{self._peer} did not take the request {within}",
-            Phase.HEADERS: f"no answer from {self._peer} {within}",
-            Phase.BODY: f"the answer of {self._peer} was not complete {within}",
-        }[self._phase]
-        return Fault(FaultKind.TIMEOUT, self._phase, text)
-
-    def _silent(self) -> Fault:
-        """The limit of whoever reads passed; only the reader knows which one that is."""
-        return Fault(FaultKind.TIMEOUT, Phase.BODY, f"nothing more came from {self._peer} in time")
+        return said.late(self._phase, self._name, self._peer, self._limit_s)
 
 
 class _Sent(NamedTuple):

@@ -17,13 +17,16 @@ from monitor.transport.waking import Waking
 STAGGER_S = 0.25
 """How long an attempt has the field to itself before the next address is tried beside it (RFC 8305)."""
 READ_BYTES = 64 * 1024
+_CROWDED_S = 0.01
+"""How soon to knock again where a Unix socket has more callers than it can keep waiting."""
 
 
 class Connected(NamedTuple):
     """A connection that stands."""
 
     sock: socket.socket
-    address: Address
+    address: Address | str
+    """Or the path of a Unix socket."""
     took: float
     """Seconds this attempt took. Time that other addresses were given first is not in it."""
     exact: bool
@@ -53,6 +56,57 @@ async def connect(
         return race.take()
     finally:
         race.close()
+
+
+async def connect_unix(path: str, patience: Patience, until: float) -> Connected:
+    """The server that listens on that socket.
+
+    Raises WireFault when nobody does; TimeUp when it does not take us in by `until`.
+    """
+    started = monotonic()
+    try:
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    except OSError as exc:
+        raise WireFault(broken(exc.errno, Phase.CONNECT, path), monotonic()) from None
+    try:
+        code = await _knock(sock, path, patience, until)
+    except BaseException:
+        sock.close()
+        raise
+    if code:
+        sock.close()
+        raise WireFault(nobody(code, path), monotonic())
+    took = monotonic() - started
+    return Connected(sock, path, took, exact=False, slack=took, since=started)
+
+
+async def _knock(sock: socket.socket, path: str, patience: Patience, until: float) -> int:
+    """Until we are let in (0), or somebody says no (an errno). Raises TimeUp."""
+    loop = asyncio.get_running_loop()
+    # There is no waiting for a place in the queue, as there is in TCP: one has to ask again.
+    while (code := sock.connect_ex(path)) == errno.EAGAIN:
+        pause: asyncio.Future[None] = loop.create_future()
+        timer = loop.call_later(_CROWDED_S, _settle, pause)
+        try:
+            await patience.wait(pause, until)
+        finally:
+            timer.cancel()
+    return code
+
+
+def _settle(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
+
+
+def nobody(code: int, path: str) -> Fault:
+    """The fault behind an errno of connecting to a Unix socket."""
+    if code in (errno.ENOENT, errno.ENOTDIR):
+        text = f"there is no socket {path}: does the server run?"
+        return Fault(FaultKind.REFUSED, Phase.CONNECT, text, code)
+    if code in (errno.ENOTSOCK, errno.EPROTOTYPE):
+        return Fault(FaultKind.LOCAL, Phase.CONNECT, f"{path} is no socket that one can connect to", code)
+    return broken(code, Phase.CONNECT, f"the socket {path}")
 
 
 def _took(sock: socket.socket, seen: float) -> tuple[float, bool]:

@@ -95,6 +95,16 @@ def receive(sock: socket.socket, buffer: memoryview, since: float) -> Read:
     return Read(count, monotonic(), stamped=False, began=began)
 
 
+def receive_unstamped(sock: socket.socket, buffer: memoryview, since: float) -> Read:  # noqa: ARG001
+    """The same where there are no stamps: a Unix socket. Raises OSError.
+
+    Nothing but bytes is taken: who asks for more there can be handed open files.
+    """
+    began = monotonic()
+    count = sock.recv_into(buffer)
+    return Read(count, monotonic(), stamped=False, began=began)
+
+
 def tied(
     stamp: int, monotonic: Callable[[], float] = monotonic, wall: Callable[[], int] = time_ns
 ) -> tuple[float, float | None]:

@@ -38,8 +38,19 @@ def context_for(ca_file: Path | None) -> ssl.SSLContext:
     Building it costs 85 ms, so there is one per file for the life of the process.
     Raises OSError where the file cannot be read, ValueError where it holds no certificate.
     """
-    context = ssl.create_default_context()
+    context = _context(ca_file)
     context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
+@functools.cache
+def http2_context_for(ca_file: Path | None) -> ssl.SSLContext:
+    """The same for the stock transport, which sets of its own accord what it offers in it."""
+    return _context(ca_file)
+
+
+def _context(ca_file: Path | None) -> ssl.SSLContext:
+    context = ssl.create_default_context()
     if ca_file is not None:
         try:
             context.load_verify_locations(cafile=ca_file)
@@ -118,10 +129,15 @@ class Session:
 
     def certificate_days(self, now: Instant) -> float | None:
         """Days until the server's certificate expires; negative once it has."""
-        if not self._certificate:
-            return None
-        expires = ssl.cert_time_to_seconds(str(self._certificate["notAfter"]))
-        return (expires * SECOND - now) / DAY
+        return days_left(self._certificate, now)
+
+
+def days_left(certificate: Mapping[str, object] | None, now: Instant) -> float | None:
+    """Days until that certificate expires; negative once it has, None without one."""
+    if not certificate:
+        return None
+    expires = ssl.cert_time_to_seconds(str(certificate["notAfter"]))
+    return (expires * SECOND - now) / DAY
 
 
 class _Records:

@@ -42,6 +42,13 @@ class Waking(selectors.DefaultSelector):
         """All the time that the loop was busy, since somebody last took it."""
         self._looked = now
         self._delays = _Delays()
+        self._watches: set[Watch] = set()
+
+    def watch(self, fd: int) -> "Watch":
+        """Note when that socket has something to read, for whoever is not the one to read it. `end` it."""
+        watch = Watch(fd, self._watches)
+        self._watches.add(watch)
+        return watch
 
     def select(self, timeout: float | None = None) -> _Ready:
         self._delays.begin()
@@ -51,7 +58,8 @@ class Waking(selectors.DefaultSelector):
         self.away_s = max(self.away_s, away)
         self.quiet_before = self.quiet
         ready = super().select(0)
-        if not ready and (timeout is None or timeout > 0):
+        waited = not ready and (timeout is None or timeout > 0)
+        if waited:
             super().select(timeout)
             woke = monotonic()
             delay_s = self._delays.take_s()
@@ -63,7 +71,17 @@ class Waking(selectors.DefaultSelector):
             self.quiet = self._looked
         self._looked = began
         self.woke = monotonic()
+        if self._watches:
+            self._note(ready, waited=waited)
         return ready
+
+    def _note(self, ready: _Ready, *, waited: bool) -> None:
+        found = {key.fd for key, _ in ready}
+        registered = self.get_map()
+        for watch in self._watches:
+            key = registered.get(watch.fd)
+            listening = key is not None and bool(key.events & selectors.EVENT_READ)
+            watch.looked(self, found=listening and watch.fd in found, listening=listening, waited=waited)
 
     def close(self) -> None:
         self._delays.close()
@@ -74,6 +92,32 @@ class Waking(selectors.DefaultSelector):
         taken = self.busy_s, self.away_s
         self.busy_s = self.away_s = 0.0
         return taken
+
+
+class Watch:
+    """What the looks of the loop tell of one socket that somebody else reads."""
+
+    __slots__ = ("_all", "_listening", "_read", "fd", "since")
+
+    def __init__(self, fd: int, watches: "set[Watch]") -> None:
+        self.fd = fd
+        self.since = self._read = monotonic()
+        """What was found last came after this moment; monotonic seconds."""
+        self._all = watches
+        self._listening = False
+
+    def looked(self, waking: Waking, *, found: bool, listening: bool, waited: bool) -> None:
+        """A look is over: it asked for this socket or not, and found it to have something."""
+        if found:
+            # One that waited saw first that nothing was there, and so did the one before it, where
+            # it asked. Else it may have lain there since the last read.
+            self.since = waking.quiet if waited or self._listening else self._read
+            self._read = waking.woke
+        self._listening = listening
+
+    def end(self) -> None:
+        """Note no more."""
+        self._all.discard(self)
 
 
 class _Delays:

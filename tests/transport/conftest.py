@@ -10,6 +10,7 @@ from typing import Protocol
 import pytest
 
 from monitor.clock import monotonic
+from monitor.config.proxy import Proxy
 from monitor.transport.resolver import Ip, Resolver
 from monitor.transport.stamps import receive, stamps
 from monitor.transport.wire import ProbeWire, Transport, Transports, open_transports
@@ -39,6 +40,7 @@ class Serve(Protocol):
         family: socket.AddressFamily = socket.AF_INET,
         context: ssl.SSLContext | None = None,
         port: int = 0,
+        path: Path | None = None,
     ) -> Server: ...
 
 
@@ -53,8 +55,9 @@ def serve() -> Iterator[Serve]:
         family: socket.AddressFamily = socket.AF_INET,
         context: ssl.SSLContext | None = None,
         port: int = 0,
+        path: Path | None = None,
     ) -> Server:
-        servers.append(Server(script, family=family, context=context, port=port))
+        servers.append(Server(script, family=family, context=context, port=port, path=path))
         return servers[-1]
 
     yield start
@@ -87,7 +90,9 @@ def wire(transports: Transports) -> ProbeWire:
 
 
 class Named(Protocol):
-    def __call__(self, ip: Ip = "auto", ca_file: Path | None = None) -> ProbeWire: ...
+    def __call__(
+        self, ip: Ip = "auto", ca_file: Path | None = None, proxy: Proxy | None = None
+    ) -> ProbeWire: ...
 
 
 @pytest.fixture
@@ -95,8 +100,8 @@ async def named(names: NameServer) -> AsyncIterator[Named]:
     """A wire that asks our own name server."""
     resolver = Resolver(nameservers=[names.address])
 
-    def make(ip: Ip = "auto", ca_file: Path | None = None) -> ProbeWire:
-        return ProbeWire(Transport(ip=ip, ca_file=ca_file, resolver=resolver))
+    def make(ip: Ip = "auto", ca_file: Path | None = None, proxy: Proxy | None = None) -> ProbeWire:
+        return ProbeWire(Transport(ip=ip, ca_file=ca_file, proxy=proxy, resolver=resolver))
 
     yield make
     await resolver.aclose()
