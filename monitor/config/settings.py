@@ -222,7 +222,6 @@ class ModelSettings(EndpointSettings):
     """Merged into the request body."""
     omit: Names = ()
     """Fields of the request body that are never sent."""
-    max_tokens_field: Literal["auto", "max_tokens", "max_completion_tokens"] = "auto"
     prompt: Prose = DEFAULT_PROMPT
     expect: ModelExpect = ModelExpect()
 
