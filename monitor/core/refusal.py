@@ -45,7 +45,8 @@ _QUOTA_SAID = re.compile(
 _OVERLOAD = ("overload", "capacity", "serverbusy", "enginebusy")
 _OVERLOAD_SAID = ("overload", "capacity", "server is busy", "engine is busy")
 _KEY = (
-    "apikeyinvalid", "invalidapikey", "incorrectapikey", "authenticationerror", "autherror", "unauthenticated",
+    "apikeyinvalid", "invalidapikey", "incorrectapikey", "authenticationerror", "autherror",
+    "unauthenticated",
 )  # fmt: skip
 _NO_MODEL = (
     "modelnotfound", "modelnotavailable", "modelnotexist", "unknownmodel", "invalidmodel",

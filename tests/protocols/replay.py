@@ -16,6 +16,7 @@ from monitor.core.observation import Observation
 from monitor.core.timeline import Timeline
 from monitor.core.wire import Arrival, Fault, FaultKind, Limits, Phase, Request, WireFault
 from monitor.protocols import Look, registry
+from tests.protocols.script import script
 
 START = 1000.0
 KEY = "sk-very-secret-4271"
@@ -149,7 +150,7 @@ def look_of(protocol: str, **values: Any) -> Look:
     if issubclass(module.Settings, ModelSettings):
         settings |= {
             "model": "acme-1",
-            "base_url": "https://api.acme.example/v1",
+            "base_url": script(protocol).BASE_URL,
             "api_key": SecretText("${env:KEY}"),
         }
     return module.prepare(module.Settings(**settings | values), reveal)

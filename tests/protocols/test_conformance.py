@@ -40,6 +40,8 @@ def texts(value: object) -> list[str]:
         return [value]
     if isinstance(value, dict):
         return [text for pair in value.items() for part in pair for text in texts(part)]
+    if isinstance(value, tuple):
+        return [text for part in value for text in texts(part)]
     if is_dataclass(value):
         return [text for part in fields(value) for text in texts(getattr(value, part.name))]
     return []
@@ -132,7 +134,8 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(
         st.sampled_from(["choices", "delta", "message", "content", "error", "usage", "code", "type", "detail",
                          "finish_reason", "model", "id", "text", "reasoning", "tool_calls", "function",
-                         "prompt_tokens", "completion_tokens", "x_groq", "metadata", "msg", "loc", "name"]),
+                         "prompt_tokens", "completion_tokens", "x_groq", "metadata", "msg", "loc", "name",
+                         "details", "violations", "retryDelay", "innererror", "reason"]),
         inner, max_size=5,
     ),
     max_leaves=25,
