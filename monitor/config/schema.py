@@ -44,7 +44,13 @@ def json_schema(protocols: Mapping[str, type[EndpointSettings]]) -> Schema:
     endpoint["proxy"] = {"const": "", "description": "Environment proxies are not used."}
     inherited = {name: key for name, key in endpoint.items() if name not in NOT_FOR_ALL}
     own = _inheritable(Provider, {"id"})
-    provider = inherited | own | {"endpoints": {"type": "array", "items": _closed(endpoint)}}
+    also = {
+        "type": "array",
+        "items": _closed(endpoint, {"protocol"}),
+        "description": "The same model over further protocols, each with what differs: endpoints of their own.",
+    }
+    endpoints = {"type": "array", "items": _closed(endpoint | {"also": also})}
+    provider = inherited | own | {"endpoints": endpoints}
     return {
         "$schema": DIALECT,
         "title": "config.toml of Uptoken",

@@ -5,7 +5,7 @@ and adds its own fields. An endpoint is flat: everything it inherited stands in 
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -142,6 +142,10 @@ Labels = dict[Annotated[str, AfterValidator(_label_name)], Text]
 Body = dict[str, Annotated[Any, BeforeValidator(json_value)]]
 
 
+Objection = tuple[KeyPath, str]
+"""Keys of an endpoint, and what is wrong with what stands there."""
+
+
 class EndpointSettings(Table):
     """What every endpoint has, whatever its protocol. Protocols subclass it."""
 
@@ -183,6 +187,14 @@ class EndpointSettings(Table):
     def model_name(self) -> str | None:
         """The model that is asked; None where there is none."""
         return None
+
+    def objections(self) -> Iterator[Objection]:
+        """What its protocol cannot do, although each value by itself is right.
+
+        A protocol adds its own. It is asked of whole endpoints only: what stands in `[defaults]` or at
+        a provider may be meant for another protocol.
+        """
+        yield from ()
 
     def secrets(self) -> dict[tuple[str, ...], SecretText]:
         """Every text of it that may hold a secret, by the keys where it stands."""

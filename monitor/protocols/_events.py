@@ -51,9 +51,7 @@ def fail(reading: Reading, said: object) -> None:
     if error is None:
         # The names alone: to write out what may be nested deeply can fail.
         held = ", ".join(said) if type(said) is dict else type(said).__name__
-        error = VendorError(
-            message=clean(f"an error without a message, only: {held}", KEPT), in_stream=True
-        )
+        error = VendorError(message=clean(f"an error without a message, only: {held}", KEPT), in_stream=True)
     reading.failed(error)
 
 

@@ -1,11 +1,11 @@
 """What every protocol of a language model prepares in the same way, once per endpoint."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from monitor.config.settings import ModelSettings
+from monitor.config.settings import ModelSettings, Objection
 from monitor.core.observation import Observation, Usage
 from monitor.core.timeline import Timeline
 from monitor.core.verdict import Expect
@@ -68,7 +68,7 @@ def worst_case(settings: ModelSettings, *, limited: bool) -> Usage:
     Where our limit is not sent (`limited`), the model's own is left, if the config says it.
     """
     prompt_bytes = len(settings.prompt.encode()) + NONCE_LENGTH
-    longest = settings.max_tokens
+    longest: int | None = settings.max_tokens
     if not limited:
         longest = None if settings.limits is None else settings.limits.max_output
     return Usage(input_tokens=prompt_bytes // _BYTES_PER_TOKEN + _FRAME_TOKENS, output_tokens=longest)
@@ -103,25 +103,25 @@ class Template:
         return self._before + json.dumps(nonce)[1:-1].encode() + self._after
 
 
-def refuse_fields(body: Mapping[str, Any], reserved: Mapping[str, str]) -> None:
-    """Raises ValueError where `body` sets a field that the probe itself depends on."""
-    for name, instead in reserved.items():
+def reserved(body: Mapping[str, Any], instead: Mapping[str, str], *within: str) -> Iterator[Objection]:
+    """Fields in `body` that the probe itself depends on; `within` is where in `body` they stand."""
+    for name, words in instead.items():
         if name in body:
-            raise ValueError(f'"{name}" cannot be set here: {instead}')
+            yield ("body", *within, name), f"cannot be set here: {words}"
 
 
-def refuse_omission(omit: Iterable[str], needed: Iterable[str]) -> None:
-    """Raises ValueError where `omit` names a field that there is no probe without."""
-    for name in needed:
+def needed(omit: Iterable[str], *names: str) -> Iterator[Objection]:
+    """Fields in `omit` that there is no probe without."""
+    for name in names:
         if name in omit:
-            raise ValueError(f'"{name}" cannot be left out: there is no probe without it')
+            yield ("omit",), f'"{name}" cannot be left out: there is no probe without it'
 
 
-def refuse_ending(base_url: str, endings: Mapping[str, str]) -> None:
-    """Raises ValueError where the URL already has what the protocol appends."""
-    for ending, instead in endings.items():
+def appended(base_url: str, endings: Mapping[str, str]) -> Iterator[Objection]:
+    """The URL already ends in what the protocol appends."""
+    for ending, words in endings.items():
         if base_url.endswith(ending):
-            raise ValueError(f'ends in "{ending}", {instead}')
+            yield ("base_url",), f'ends in "{ending}", {words}'
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

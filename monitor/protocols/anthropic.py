@@ -3,11 +3,12 @@
 Spoken by Anthropic itself, by gateways (LiteLLM, OpenRouter, ZenMux) and by llama.cpp's server.
 """
 
+from collections.abc import Iterator
 from typing import Annotated, Any
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
-from monitor.config.settings import ModelSettings
+from monitor.config.settings import ModelSettings, Objection
 from monitor.core.observation import Usage
 from monitor.core.sse import Event
 from monitor.core.timeline import Channel
@@ -16,11 +17,11 @@ from monitor.protocols._events import count, fail, introduce, parsed, table, tab
 from monitor.protocols._model import (
     Form,
     Model,
+    appended,
     credential,
+    needed,
     prompt_with_nonce,
-    refuse_ending,
-    refuse_fields,
-    refuse_omission,
+    reserved,
 )
 from monitor.protocols._reading import Reading
 
@@ -38,23 +39,10 @@ class Settings(ModelSettings):
     anthropic_version: Annotated[str, Field(pattern=r"^[A-Za-z0-9.-]{1,40}$")] = "2023-06-01"
     """What the header `anthropic-version` says."""
 
-    @field_validator("base_url")
-    @classmethod
-    def _base_url(cls, value: str) -> str:
-        refuse_ending(value, _APPENDED)
-        return value
-
-    @field_validator("body")
-    @classmethod
-    def _body(cls, value: dict[str, Any]) -> dict[str, Any]:
-        refuse_fields(value, _RESERVED)
-        return value
-
-    @field_validator("omit")
-    @classmethod
-    def _omit(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        refuse_omission(value, ("messages", "stream", "max_tokens"))
-        return value
+    def objections(self) -> Iterator[Objection]:
+        yield from appended(self.base_url, _APPENDED)
+        yield from reserved(self.body, _RESERVED)
+        yield from needed(self.omit, "messages", "stream", "max_tokens")
 
 
 def prepare(settings: Settings, reveal: Reveal) -> Model:

@@ -4,13 +4,15 @@ The stream is OpenAI's, with chunks about content filters in it; `openai_chat` r
 Azure's other door, `/openai/v1`, is plain `openai-chat`.
 """
 
+from collections.abc import Iterator
 from typing import Annotated
 from urllib.parse import quote
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
+from monitor.config.settings import Objection
 from monitor.protocols import Reveal
-from monitor.protocols._model import credential, refuse_ending
+from monitor.protocols._model import appended, credential
 from monitor.protocols.openai_chat import Chat, ChatSettings, Door
 
 _APPENDED = {
@@ -26,11 +28,9 @@ class Settings(ChatSettings):
     api_version: Annotated[str, Field(pattern=r"^[A-Za-z0-9.-]{1,40}$")] = "2024-10-21"
     """Of Azure's API; later ones know more request fields."""
 
-    @field_validator("base_url")
-    @classmethod
-    def _base_url(cls, value: str) -> str:
-        refuse_ending(value, _APPENDED)
-        return value
+    def objections(self) -> Iterator[Objection]:
+        yield from super().objections()
+        yield from appended(self.base_url, _APPENDED)
 
 
 def prepare(settings: Settings, reveal: Reveal) -> Chat:

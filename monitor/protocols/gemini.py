@@ -1,11 +1,10 @@
 """Google's Gemini, streamed: each event a piece of the whole answer, without a closing one."""
 
+from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote
 
-from pydantic import field_validator
-
-from monitor.config.settings import ModelSettings
+from monitor.config.settings import ModelSettings, Objection
 from monitor.core.observation import Usage
 from monitor.core.sse import Event
 from monitor.core.timeline import Channel
@@ -14,11 +13,11 @@ from monitor.protocols._events import count, fail, introduce, parsed, table, tab
 from monitor.protocols._model import (
     Form,
     Model,
+    appended,
     credential,
+    needed,
     prompt_with_nonce,
-    refuse_ending,
-    refuse_fields,
-    refuse_omission,
+    reserved,
 )
 from monitor.protocols._reading import Reading
 
@@ -40,24 +39,11 @@ _FILTERED = frozenset(
 class Settings(ModelSettings):
     """An endpoint that speaks Gemini's own protocol."""
 
-    @field_validator("base_url")
-    @classmethod
-    def _base_url(cls, value: str) -> str:
-        refuse_ending(value, _APPENDED)
-        return value
-
-    @field_validator("body")
-    @classmethod
-    def _body(cls, value: dict[str, Any]) -> dict[str, Any]:
-        refuse_fields(value, _RESERVED)
-        refuse_fields(table(value.get("generationConfig")), _RESERVED_CONFIG)
-        return value
-
-    @field_validator("omit")
-    @classmethod
-    def _omit(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        refuse_omission(value, ("contents",))
-        return value
+    def objections(self) -> Iterator[Objection]:
+        yield from appended(self.base_url, _APPENDED)
+        yield from reserved(self.body, _RESERVED)
+        yield from reserved(table(self.body.get("generationConfig")), _RESERVED_CONFIG, "generationConfig")
+        yield from needed(self.omit, "contents")
 
 
 def prepare(settings: Settings, reveal: Reveal) -> Model:

@@ -5,14 +5,12 @@ server sends is indexed blindly: any field may be absent, null or of another typ
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from typing import Any, Literal, NamedTuple
 from urllib.parse import urlsplit
 
-from pydantic import field_validator
-
-from monitor.config.settings import ModelSettings
+from monitor.config.settings import ModelSettings, Objection
 from monitor.core.observation import Observation, Usage
 from monitor.core.sse import Event
 from monitor.core.timeline import Channel, Timeline
@@ -21,15 +19,16 @@ from monitor.protocols import Reveal
 from monitor.protocols._events import count, fail, introduce, parsed
 from monitor.protocols._model import (
     Template,
+    appended,
     conversation,
     credential,
     expectations,
     identity,
     json_headers,
+    needed,
     prompt_characters,
     prompt_with_nonce,
-    refuse_fields,
-    refuse_omission,
+    reserved,
     worst_case,
 )
 from monitor.protocols._reading import Reading
@@ -49,17 +48,10 @@ class ChatSettings(ModelSettings):
 
     max_tokens_field: Literal["auto", "max_tokens", "max_completion_tokens"] = "auto"
 
-    @field_validator("body")
-    @classmethod
-    def _body(cls, value: dict[str, Any]) -> dict[str, Any]:
-        refuse_fields(value, _RESERVED)
-        return value
-
-    @field_validator("omit")
-    @classmethod
-    def _omit(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        refuse_omission(value, ("messages", "stream"))
-        return value
+    def objections(self) -> Iterator[Objection]:
+        yield from appended(self.base_url, {"/chat/completions": "which is appended: leave it out"})
+        yield from reserved(self.body, _RESERVED)
+        yield from needed(self.omit, "messages", "stream")
 
 
 class Settings(ChatSettings):

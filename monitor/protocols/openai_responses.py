@@ -3,12 +3,11 @@
 Spoken by OpenAI, Azure's `/openai/v1`, vLLM, llama.cpp's server, LiteLLM and OpenRouter.
 """
 
+from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
-from pydantic import field_validator
-
-from monitor.config.settings import ModelSettings
+from monitor.config.settings import ModelSettings, Objection
 from monitor.core.observation import Usage
 from monitor.core.sse import Event
 from monitor.core.timeline import Channel
@@ -17,10 +16,11 @@ from monitor.protocols._events import count, fail, introduce, parsed, table, tab
 from monitor.protocols._model import (
     Form,
     Model,
+    appended,
     credential,
+    needed,
     prompt_with_nonce,
-    refuse_fields,
-    refuse_omission,
+    reserved,
 )
 from monitor.protocols._reading import Reading
 
@@ -49,17 +49,10 @@ _PARTS = {
 class Settings(ModelSettings):
     """An endpoint that speaks OpenAI's responses."""
 
-    @field_validator("body")
-    @classmethod
-    def _body(cls, value: dict[str, Any]) -> dict[str, Any]:
-        refuse_fields(value, _RESERVED)
-        return value
-
-    @field_validator("omit")
-    @classmethod
-    def _omit(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        refuse_omission(value, ("input", "stream"))
-        return value
+    def objections(self) -> Iterator[Objection]:
+        yield from appended(self.base_url, {"/responses": "which is appended: leave it out"})
+        yield from reserved(self.body, _RESERVED)
+        yield from needed(self.omit, "input", "stream")
 
 
 def prepare(settings: Settings, reveal: Reveal) -> Model:
