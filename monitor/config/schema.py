@@ -47,7 +47,7 @@ def json_schema(protocols: Mapping[str, type[EndpointSettings]]) -> Schema:
     also = {
         "type": "array",
         "items": _closed(endpoint, {"protocol"}),
-        "description": "The same model over further protocols, each with what differs: endpoints of their own.",
+        "description": "The same model over further protocols: each an endpoint of its own.",
     }
     endpoints = {"type": "array", "items": _closed(endpoint | {"also": also})}
     provider = inherited | own | {"endpoints": endpoints}
