@@ -163,6 +163,15 @@ CASES = {
         finish_reason="end_turn",
         usage=Usage(input_tokens=25, output_tokens=15, cached_tokens=0),
     ),
+    "llama.cpp forgets the beginning": Case(
+        outcome=Outcome.OK,
+        body=typed(TEXT, text("pong"), stop(), *close("max_tokens", 5)),
+        tokens=[(ANSWER, 4)],
+        answer="pong",
+        finish_reason="max_tokens",
+        usage=Usage(output_tokens=5),
+        served_model=None,
+    ),
     "truncated": Case(
         outcome=Outcome.TRUNCATED,
         body=typed(start(), TEXT, text("po"), stop()),
