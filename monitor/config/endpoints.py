@@ -21,7 +21,7 @@ Settings = type[EndpointSettings]
 
 _NOT_YET = ("tcp", "tls", "dns", "push")
 """Protocols of the contract that are not built yet."""
-GIVEN = frozenset({"id", "provider", "provider_name"})
+GIVEN = frozenset({"id", "provider", "provider_name", "also_of"})
 """Fields of an endpoint that come from its place in the file and not from a key."""
 NOT_FOR_ALL = frozenset({"name", "slug", "budget"})
 """What an endpoint says for itself and never inherits."""
@@ -280,7 +280,7 @@ class _Group:
         slug = said.get("slug", as_name(told[0]) if told else "")
         names: dict[str, Any] = {"name": said.get("name", told[0])} if told else {}
         if isinstance(slug, str) and slug:
-            names["slug"] = f"{slug}.{place.own.tree['protocol']}"
+            names |= {"slug": f"{slug}.{place.own.tree['protocol']}", "also_of": f"{self._name}/{slug}"}
         if model is not None and "model" in settings.model_fields:
             names["model_id"] = said.get("model_id", model)
         return names

@@ -155,6 +155,8 @@ class EndpointSettings(Table):
     slug: Name
     provider_name: Text
     protocol: Text
+    also_of: str | None = None
+    """The id of the endpoint whose `also` it stands in."""
     name: Text
     """What people call it; the model or the slug where nothing else is said."""
     model_id: Text | None = None

@@ -60,6 +60,16 @@ def test_it_stands_behind_its_sibling_under_a_name_of_its_own(tmp_path):
     ]  # fmt: skip
 
 
+def test_it_knows_its_sibling(tmp_path):
+    chat, anthropic, *_ = loaded(tmp_path, ACME).endpoints
+    assert (chat.also_of, anthropic.also_of) == (None, chat.id)
+
+
+def test_nobody_writes_whose_sibling_it_is(tmp_path):
+    with pytest.raises(ConfigError, match="also_of: comes from its place in the file"):
+        loaded(tmp_path, ACME + 'also_of = "acme/nano"\n')
+
+
 def test_it_inherits_everything_but_what_it_says_itself(tmp_path):
     chat, anthropic, responses, _ = loaded(tmp_path, ACME).endpoints
     for endpoint in (anthropic, responses):
