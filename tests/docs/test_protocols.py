@@ -1,5 +1,8 @@
 """docs/protocols.md: the protocol that it adds is a whole one, and works."""
 
+import json
+import shutil
+import subprocess
 import sys
 from types import ModuleType
 
@@ -12,7 +15,7 @@ from monitor.core.outcome import Outcome
 from monitor.core.timeline import Channel
 from monitor.core.verdict import Expect, Learnt, judge
 from monitor.protocols import registry
-from tests.docs.pages import code, page, tables
+from tests.docs.pages import TOP, code, page, tables
 from tests.protocols.replay import look as looked
 from tests.protocols.replay import reveal, streamed
 from tests.protocols.script import plain
@@ -71,6 +74,30 @@ def test_the_example_tells_a_stream_that_breaks_off_from_one_that_ends(example):
 def test_the_example_is_a_file_of_its_own_and_no_longer_than_an_hour(example):
     assert issubclass(example.Settings, ModelSettings)
     assert len(EXAMPLE.splitlines()) < 110
+
+
+def test_the_example_is_all_that_is_needed(tmp_path):
+    """In a copy of the program, with nothing else changed: it loads, has a schema, and may be an `also`."""
+    shutil.copytree(TOP / "monitor", tmp_path / "monitor", ignore=shutil.ignore_patterns("__pycache__"))
+    (tmp_path / "monitor" / "protocols" / "cohere_chat.py").write_text(EXAMPLE)
+    (tmp_path / "config.toml").write_text(
+        '[provider.cohere]\nprotocol = "openai-chat"\nbase_url = "https://api.cohere.com/compatibility/v1"\n'
+        '[[provider.cohere.endpoints]]\nmodel = "command-r"\n'
+        'also = [{ protocol = "cohere-chat", base_url = "https://api.cohere.com" }]\n'
+    )
+
+    def uptoken(*words: str) -> dict:
+        command = [sys.executable, "-m", "monitor", *words, "--config", "config.toml"]
+        run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+        return json.loads(run.stdout)
+
+    told = uptoken("check", "--json")
+    assert [one["id"] for one in told["cost"]["endpoints"]] == [
+        "cohere/command-r",
+        "cohere/command-r.cohere-chat",
+    ]
+    schema = uptoken("schema")
+    assert "cohere-chat" in json.dumps(schema)
 
 
 def test_every_protocol_of_a_language_model_is_in_the_table():
