@@ -34,6 +34,7 @@ _FILTERED = frozenset(
     }
 )  # fmt: skip
 """Reasons for an end that are about what was said, not about how much."""
+_NO_REASON = ("", "FINISH_REASON_UNSPECIFIED", "BLOCK_REASON_UNSPECIFIED", "BLOCKED_REASON_UNSPECIFIED")
 
 
 class Settings(ModelSettings):
@@ -124,13 +125,13 @@ def _part(reading: Reading, part: dict[str, Any]) -> None:
 
 
 def _stopped(reading: Reading, reason: object) -> None:
-    if type(reason) is str and reason not in ("", "FINISH_REASON_UNSPECIFIED"):
+    if type(reason) is str and reason not in _NO_REASON:
         reading.filtered = reading.filtered or reason in _FILTERED
         reading.finished(reason)
 
 
 def _blocked(reading: Reading, reason: object) -> None:
     """The prompt itself was turned away; that is all there will be."""
-    if type(reason) is str and reason:
+    if type(reason) is str and reason not in _NO_REASON:
         reading.filtered = True
         reading.finished(reason)

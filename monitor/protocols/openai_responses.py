@@ -34,6 +34,7 @@ _CHANNELS = {
     "response.output_text.delta": Channel.ANSWER,
     "response.reasoning_text.delta": Channel.REASONING,
     "response.reasoning_summary_text.delta": Channel.REASONING,
+    "response.reasoning.delta": Channel.REASONING,  # servers of open models
     "response.refusal.delta": Channel.OTHER,
     "response.function_call_arguments.delta": Channel.OTHER,
     "response.custom_tool_call_input.delta": Channel.OTHER,
@@ -90,6 +91,8 @@ class Dialect:
             delta = text(said.get("delta"))
             if delta:
                 reading.token(delta, channel)
+        elif kind == "response.output_text.done":
+            _whole_text(reading, text(said.get("text")))
         elif kind in ("response.created", "response.in_progress", "response.queued"):
             introduce(reading, table(said.get("response")))
         elif kind in ("response.completed", "response.incomplete", "response.done"):
@@ -117,6 +120,12 @@ class Dialect:
             reasoning_tokens=count(details.get("output_tokens_details"), "reasoning_tokens"),
             cached_tokens=count(details.get("input_tokens_details"), "cached_tokens"),
         )
+
+
+def _whole_text(reading: Reading, said: str) -> None:
+    """The text once more, or for the first time where a server streams no deltas."""
+    if said and reading.timeline.first(Channel.ANSWER) is None:
+        reading.token(said, Channel.ANSWER)
 
 
 def _ended(reading: Reading, response: dict[str, Any]) -> None:

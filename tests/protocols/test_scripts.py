@@ -4,6 +4,7 @@ import json
 import random
 from dataclasses import replace
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -15,7 +16,7 @@ from monitor.core.observation import Observation
 from monitor.core.outcome import Outcome
 from monitor.core.verdict import Learnt, judge
 from monitor.protocols import registry
-from tests.protocols.replay import KEY, Piece, Recording, Replay, look, look_of
+from tests.protocols.replay import KEY, Piece, Recording, Replay, look, look_of, settings_of
 from tests.protocols.script import NEEDED, Case, script
 from tests.protocols.test_conformance import is_sound
 
@@ -130,6 +131,72 @@ async def test_the_request_is_what_the_vendor_documents(name):
     assert KEY not in request.url
     spoken = json.dumps(wanted["body"]).replace("{prompt}", "0badc0de\\n\\nSay pong.")
     assert json.loads(request.body) == json.loads(spoken)
+
+
+@pytest.mark.parametrize(
+    ("name", "model", "path"),
+    [
+        ("azure-openai", "my gpt/4?#%", "/openai/deployments/my%20gpt%2F4%3F%23%25/chat/completions?api-version=2024-10-21"),
+        ("gemini", "tuned/ü?alt=x", "/v1beta/models/tuned%2F%C3%BC%3Falt%3Dx:streamGenerateContent?alt=sse"),
+        ("gemini", "models/acme-1", "/v1beta/models/acme-1:streamGenerateContent?alt=sse"),
+    ],
+)  # fmt: skip
+async def test_a_model_in_the_address_is_written_so_that_it_stays_a_name(name, model, path):
+    wire = Replay(Recording())
+    await look(look_of(name, model=model), wire=wire)
+    assert urlsplit(wire.requests[0].url)._replace(scheme="", netloc="").geturl() == path
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "where"),
+    [
+        ("anthropic", {"base_url": "https://a.example/v1"}, ("base_url",)),
+        ("anthropic", {"body": {"max_tokens": 9}}, ("body", "max_tokens")),
+        ("anthropic", {"omit": ["max_tokens"]}, ("omit",)),
+        ("azure-openai", {"base_url": "https://a.example/openai/v1"}, ("base_url",)),
+        ("azure-openai", {"body": {"stream": False}}, ("body", "stream")),
+        ("gemini", {"base_url": "https://a.example/v1beta/openai"}, ("base_url",)),
+        ("gemini", {"body": {"contents": []}}, ("body", "contents")),
+        ("gemini", {"body": {"generationConfig": {"maxOutputTokens": 9}}}, ("body", "generationConfig", "maxOutputTokens")),
+        ("openai-responses", {"base_url": "https://a.example/v1/responses"}, ("base_url",)),
+        ("openai-responses", {"body": {"background": True}}, ("body", "background")),
+        ("openai-responses", {"omit": ["input"]}, ("omit",)),
+    ],
+)  # fmt: skip
+def test_what_the_probe_depends_on_cannot_be_configured_away(name, values, where):
+    ((keys, _),) = settings_of(name, **values).objections()
+    assert keys == where
+
+
+@every_model
+def test_as_it_stands_in_a_script_nothing_is_objected_to(name):
+    assert list(settings_of(name, body={"temperature": 0}, omit=["user"]).objections()) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "omit", "limited"),
+    [
+        ("anthropic", "metadata", True),
+        ("gemini", "generationConfig", False),
+        ("openai-responses", "max_output_tokens", False),
+        ("azure-openai", "max_completion_tokens", False),
+    ],
+)
+def test_the_worst_case_is_known_where_something_limits_it(name, omit, limited):
+    most = 64 if limited else None
+    assert look_of(name, omit=[omit]).worst_case.output_tokens == most
+    assert look_of(name, omit=[omit], limits={"max_output": 99}).worst_case.output_tokens == (most or 99)
+
+
+async def test_azure_learns_the_name_of_the_limit_as_others_do():
+    refused = {"error": {"message": "Unrecognized request argument supplied: max_completion_tokens"}}
+    wire = Replay(
+        Recording([Piece(json.dumps(refused).encode())], status=400),
+        recorded(script("azure-openai").CASES["ok"]),
+    )
+    seen = await look(look_of("azure-openai"), wire=wire)
+    assert seen.learnt == {"max_tokens_field": "max_tokens"}
+    assert json.loads(wire.requests[1].body)["max_tokens"] == 64
 
 
 @every_model

@@ -130,6 +130,17 @@ CASES = {
         finish_reason="STOP",
         usage=Usage(input_tokens=9, output_tokens=1),
     ),
+    "a reason in every piece, which was none before the last": Case(
+        outcome=Outcome.OK,
+        body=plain(
+            piece(text("po"), finish="FINISH_REASON_UNSPECIFIED") | {"promptFeedback": {}},
+            {"candidates": [], "promptFeedback": {"blockReason": "BLOCK_REASON_UNSPECIFIED"}},
+            piece(text("ng"), finish="STOP"),
+        ),
+        tokens=[(ANSWER, 2), (ANSWER, 2)],
+        answer="pong",
+        finish_reason="STOP",
+    ),
     "no usage": Case(
         outcome=Outcome.OK,
         body=plain(piece(text("pong"), finish="STOP")),

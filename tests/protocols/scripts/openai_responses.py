@@ -141,6 +141,14 @@ CASES = {
         finish_reason="completed",
         usage=KNOWN,
     ),
+    "a gateway that tells the text once": Case(
+        outcome=Outcome.OK,
+        body=typed(*OPEN, event("output_text.done", text="pong"), close(usage=usage(30, 5), output=OUTPUT)),
+        tokens=[(ANSWER, 4)],
+        answer="pong",
+        finish_reason="completed",
+        usage=KNOWN,
+    ),
     "refuses": Case(
         outcome=Outcome.OK,
         body=typed(*OPEN, text("I cannot", "refusal"), close(usage=usage(30, 5))),
