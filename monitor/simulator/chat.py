@@ -246,7 +246,7 @@ class _Envelope:
         after = '],"usage":null}\n\n' if ask.include_usage else "]}\n\n"
         return _Envelope(before, after, profile.reasoning_field, profile.usage, ask.include_usage)
 
-    def opening(self) -> bytes:
+    def opening(self, fed: int) -> bytes:  # noqa: ARG002 - it counts at the end
         return self._delta('"role":"assistant","content":"","refusal":null')
 
     def text(self, escaped: str) -> bytes:
@@ -299,7 +299,7 @@ def _streamed(profile: Profile, request: Request, plan: Plan, voice: Voice) -> R
         ("openai-processing-ms", f"{starts * 1000:.0f}"),
     ]
     opening = Frame(starts, head(request, 200, headers))
-    first = voice.opening()
+    first = voice.opening(plan.input)
     role = [Frame(starts, first)] if first else []
     closing = (
         Frame(0.0, data) for data in voice.closing(plan.finish, plan.input, plan.total, plan.reasoning)

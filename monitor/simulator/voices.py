@@ -2,6 +2,7 @@
 
 What is generated, and when, is the same for all of them; a voice only says it in its own words. The
 request is brought into the form of a chat completion first, the answer is written event by event.
+Refusals are OpenAI's in every voice, as gateways send them.
 """
 
 import json
@@ -16,8 +17,8 @@ Fields = dict[str, Any]
 class Voice(Protocol):
     """How the events of one stream are written. Texts come escaped, as they stand within quotes."""
 
-    def opening(self) -> bytes:
-        """What is sent before any text."""
+    def opening(self, fed: int) -> bytes:
+        """What is sent before any text; `fed` is the tokens of the prompt."""
         ...
 
     def text(self, escaped: str) -> bytes:
@@ -65,7 +66,7 @@ class Responses:
         self._text = _line("response.output_text.delta", item)
         self._thought = _line("response.reasoning_text.delta", item)
 
-    def opening(self) -> bytes:
+    def opening(self, fed: int) -> bytes:  # noqa: ARG002 - it counts at the end
         begun = self._response("in_progress")
         return _event("response.created", response=begun) + _event("response.in_progress", response=begun)
 
@@ -116,7 +117,7 @@ class Messages:
         self._text = _delta_line("text_delta", "text")
         self._thought = _delta_line("thinking_delta", "thinking")
 
-    def opening(self) -> bytes:
+    def opening(self, fed: int) -> bytes:
         about = self._speaker
         message: Fields = {
             "id": f"msg_{about.id}",
@@ -125,6 +126,7 @@ class Messages:
             "model": about.model,
             "content": [],
             "stop_reason": None,
+            "usage": {"input_tokens": fed if about.counts else 0, "output_tokens": 0},
         }
         block = {"type": "text", "text": ""}
         start = _event("message_start", message=message)
@@ -136,9 +138,15 @@ class Messages:
     def thought(self, escaped: str) -> bytes:
         return self._thought(escaped) if self._speaker.shows_thoughts else b""
 
-    def closing(self, finish: str, fed: int, generated: int, thought: int) -> Iterator[bytes]:  # noqa: ARG002
+    def closing(
+        self,
+        finish: str,
+        fed: int,  # noqa: ARG002 - it was told at the beginning
+        generated: int,
+        thought: int,  # noqa: ARG002 - it is part of what was generated
+    ) -> Iterator[bytes]:
         reason = {"length": "max_tokens", "content_filter": "refusal"}.get(finish, "end_turn")
-        usage = {"input_tokens": fed, "output_tokens": generated} if self._speaker.counts else {}
+        usage = {"output_tokens": generated if self._speaker.counts else 0}
         yield _event("content_block_stop", index=0)
         yield _event("message_delta", delta={"stop_reason": reason, "stop_sequence": None}, usage=usage)
         yield _event("message_stop")
@@ -157,7 +165,7 @@ class Gemini:
         about = f'"modelVersion":{json.dumps(speaker.model)},"responseId":"{speaker.id}"'
         self._about = about
 
-    def opening(self) -> bytes:
+    def opening(self, fed: int) -> bytes:  # noqa: ARG002 - it counts at the end
         return b""
 
     def text(self, escaped: str) -> bytes:

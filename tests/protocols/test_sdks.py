@@ -12,9 +12,10 @@ import pytest
 from monitor.core.figures import measure
 from monitor.core.observation import Observation
 from monitor.core.outcome import Outcome
-from monitor.core.timeline import Timeline
+from monitor.core.timeline import Channel, Timeline
 from monitor.core.verdict import Learnt, judge
 from monitor.core.wire import Limits
+from monitor.simulator import Profile, serve
 from monitor.transport.wire import open_transports
 from tests.protocols.playing import playing
 from tests.protocols.replay import KEY, look_of
@@ -189,3 +190,16 @@ async def test_the_times_are_equal_within_three_percent(protocol):
     assert (answer[-1] - answer[0]) * 1000 == pytest.approx(length_ms, rel=0.03)
     sent = played.sent[-1]
     assert figures.ttft_ms == pytest.approx((sent[before + 1] - sent[0]) * 1000, rel=0.03)
+
+
+@every_sdk
+async def test_the_simulated_providers_speak_as_the_real_ones_do(protocol):
+    profile = Profile(headers_ms=0, ttft_ms=5, tokens_per_s=2000, answer_tokens=20, reasoning_tokens=6)
+    async with serve({"acme": profile}) as simulator:
+        heard = await hear(protocol, f"{simulator.url}/acme")
+        seen = await look(protocol, f"{simulator.url}/acme")
+    assert heard.text.startswith("pong")
+    assert seen.answer.startswith("pong")
+    assert heard.finish_reason == seen.finish_reason
+    assert heard.counted[1] == seen.usage.output_tokens == 26
+    assert seen.timeline.first(Channel.REASONING) is not None
