@@ -125,6 +125,14 @@ def test_a_sibling_that_is_switched_off_is_off_with_it_unless_it_says_otherwise(
     assert [endpoint.enabled for endpoint in loaded(tmp_path, text).endpoints] == [False, False, True, True]
 
 
+def test_the_body_of_a_sibling_can_be_left_out(tmp_path):
+    text = ACME.replace("public = false", "body = { reasoning_effort = 'low' }")
+    text = text.replace("max_tokens = 300", "body = false")
+    chat, anthropic, responses, _ = loaded(tmp_path, text).endpoints
+    assert chat.body == anthropic.body == {"reasoning_effort": "low"}
+    assert responses.body == {}
+
+
 def test_its_cost_is_counted_by_itself(tmp_path):
     usd = {each.endpoint: each.usd for each in projected(loaded(tmp_path, ACME).endpoints).projections}
     chat = usd["acme/vendor-claude-haiku-4-5"]
