@@ -43,7 +43,13 @@ def json_schema(protocols: Mapping[str, type[EndpointSettings]]) -> Schema:
     endpoint["protocol"] = {"enum": sorted(protocols), "description": "How the endpoint is asked."}
     inherited = {name: key for name, key in endpoint.items() if name not in NOT_FOR_ALL}
     own = _inheritable(Provider, {"id"})
-    provider = inherited | own | {"endpoints": {"type": "array", "items": _closed(endpoint)}}
+    also = {
+        "type": "array",
+        "items": _closed(endpoint, {"protocol"}),
+        "description": "The same model over further protocols: each an endpoint of its own.",
+    }
+    endpoints = {"type": "array", "items": _closed(endpoint | {"also": also})}
+    provider = inherited | own | {"endpoints": endpoints}
     return {
         "$schema": DIALECT,
         "title": "config.toml of Uptoken",

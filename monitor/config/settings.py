@@ -5,7 +5,7 @@ and adds its own fields. An endpoint is flat: everything it inherited stands in 
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -155,6 +155,10 @@ Labels = dict[Annotated[str, AfterValidator(_label_name)], Text]
 Body = dict[str, Annotated[Any, BeforeValidator(json_value)]]
 
 
+Objection = tuple[KeyPath, str]
+"""Keys of an endpoint, and what is wrong with what stands there."""
+
+
 class EndpointSettings(Table):
     """What every endpoint has, whatever its protocol. Protocols subclass it."""
 
@@ -164,6 +168,8 @@ class EndpointSettings(Table):
     slug: Name
     provider_name: Text
     protocol: Text
+    also_of: str | None = None
+    """The id of the endpoint whose `also` it stands in."""
     name: Text
     """What people call it; the model or the slug where nothing else is said."""
     model_id: Text | None = None
@@ -200,6 +206,14 @@ class EndpointSettings(Table):
     def model_name(self) -> str | None:
         """The model that is asked; None where there is none."""
         return None
+
+    def objections(self) -> Iterator[Objection]:
+        """What its protocol cannot do, although each value by itself is right.
+
+        A protocol adds its own. It is asked of whole endpoints only: what stands in `[defaults]` or at
+        a provider may be meant for another protocol.
+        """
+        yield from ()
 
     def secrets(self) -> dict[tuple[str, ...], SecretText]:
         """Every text of it that may hold a secret, by the keys where it stands."""
@@ -239,7 +253,6 @@ class ModelSettings(EndpointSettings):
     """Merged into the request body."""
     omit: Names = ()
     """Fields of the request body that are never sent."""
-    max_tokens_field: Literal["auto", "max_tokens", "max_completion_tokens"] = "auto"
     prompt: Prose = DEFAULT_PROMPT
     expect: ModelExpect = ModelExpect()
 

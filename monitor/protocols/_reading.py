@@ -62,6 +62,8 @@ class Reading:
     answer: list[str] = field(default_factory=list)
     answer_length: int = 0
     finish_reason: str | None = None
+    inline_reasoning: bool = False
+    """A tag that marks reasoning within the answer is open."""
     filtered: bool = False
     served_model: str | None = None
     answer_id: str | None = None
@@ -125,8 +127,8 @@ class Dialect(Protocol):
         """One event of the stream."""
         ...
 
-    def whole(self, reading: Reading, answer: dict[str, object]) -> None:
-        """An answer that came in one piece although a stream was asked for."""
+    def whole(self, reading: Reading, answer: object) -> None:
+        """An answer that came in one piece although a stream was asked for: its JSON, of any shape."""
         ...
 
     def usage(self, said: object) -> Usage | None:
@@ -395,14 +397,11 @@ def _whole(reading: Reading, dialect: Dialect) -> None:
     except (ValueError, RecursionError):
         _no_stream(reading, "neither an event stream nor valid JSON")
         return
-    if isinstance(answer, dict):
-        dialect.whole(reading, answer)
-        for token in reading.timeline.tokens:
-            token.ended_read = True
-        if reading.timeline.tokens:
-            return
-        if reading.timeline.terminal is not None or reading.over:
-            return
+    dialect.whole(reading, answer)
+    for token in reading.timeline.tokens:
+        token.ended_read = True
+    if reading.timeline.tokens or reading.timeline.terminal is not None or reading.over:
+        return
     error = vendor_error(answer, in_stream=True)
     if error is None:
         _no_stream(reading, "JSON without an answer in it")

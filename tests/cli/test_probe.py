@@ -248,3 +248,27 @@ def test_where_blocks_cannot_be_shown_there_are_signs(simulated, write, tmp_path
     seen = probe("acme/one", "--config", path, cwd=tmp_path, env=env)
     assert seen.status == 0
     assert "####" in seen.out
+
+
+def test_each_protocol_of_a_model_is_probed_by_its_own_id(simulated, write, tmp_path):
+    # So slow that a busy machine reads the first token before the second one is there.
+    simulated.define("acme", ttft_ms=400, tokens_per_s=40, chunk_tokens=[2])
+    door = simulated.base_url("acme").removesuffix("/v1")
+    entries = {
+        "anthropic": door,
+        "gemini": f"{door}/v1beta",
+        "openai-responses": f"{door}/v1",
+        "azure-openai": door,
+    }
+    also = ", ".join(f'{{ protocol = "{name}", base_url = "{url}" }}' for name, url in entries.items())
+    path = write(model("acme", simulated.base_url("acme"), more=f"max_tokens = 16\nalso = [{also}]"))
+    for name in entries:
+        seen = uptoken("probe", f"acme/one.{name}", "--json", "--config", path, cwd=tmp_path)
+        assert (seen.status, seen.json["outcome"], seen.json["protocol"]) == (0, "ok", name)
+        assert seen.json["model"] == seen.json["served_model"] == "sim-model"
+        assert seen.json["answer"].startswith("pong")
+        assert seen.json["output_tokens"] == 16
+        assert seen.json["cost_usd"] is not None
+    seen = uptoken("probe", "acme/one.gemini", "--config", path, cwd=tmp_path)
+    assert "first answer token" in rows(seen.out)
+    assert "acme/one.gemini  gemini" in seen.out

@@ -11,11 +11,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from monitor.config.secrets import SecretText
-from monitor.config.settings import ModelSettings
+from monitor.config.settings import EndpointSettings, ModelSettings
 from monitor.core.observation import Observation
 from monitor.core.timeline import Timeline
 from monitor.core.wire import Arrival, Fault, FaultKind, Limits, Phase, Request, WireFault
 from monitor.protocols import Look, registry
+from tests.protocols.script import script
 
 START = 1000.0
 KEY = "sk-very-secret-4271"
@@ -137,6 +138,11 @@ def reveal(text: SecretText) -> str:
 
 def look_of(protocol: str, **values: Any) -> Look:
     """One endpoint of that protocol, ready to be looked at."""
+    return registry()[protocol].prepare(settings_of(protocol, **values), reveal)
+
+
+def settings_of(protocol: str, **values: Any) -> EndpointSettings:
+    """One endpoint of that protocol, as the config has it."""
     module = registry()[protocol]
     settings: dict[str, Any] = {
         "id": "acme/thing",
@@ -149,10 +155,10 @@ def look_of(protocol: str, **values: Any) -> Look:
     if issubclass(module.Settings, ModelSettings):
         settings |= {
             "model": "acme-1",
-            "base_url": "https://api.acme.example/v1",
+            "base_url": script(protocol).BASE_URL,
             "api_key": SecretText("${env:KEY}"),
         }
-    return module.prepare(module.Settings(**settings | values), reveal)
+    return module.Settings(**settings | values)
 
 
 async def look(
