@@ -3,6 +3,7 @@
 from collections.abc import Generator
 
 import pytest
+from hypothesis import settings
 
 from monitor.transport.waking import new_loop
 from tests.support.ports import unused_port
@@ -15,6 +16,10 @@ pytest_plugins = [
     "tests.support.receiver",
     "tests.support.simulated",
 ]
+
+# A busy machine is no reason to fail.
+settings.register_profile("untimed", settings(), deadline=None)
+settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session")
