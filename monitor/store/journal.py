@@ -187,6 +187,40 @@ class Journal:
         def number(endpoint: str, at: Instant) -> int:
             return self._number(connection, endpoint, at)
 
+        self._gather_news(step, rows, number)
+        rows["alert"] += [_alert_row(owed) for owed in step.alerts]
+        for hushed in step.quiet:
+            rows["quiet"].append(
+                {
+                    "endpoint_id": number(hushed.endpoint, hushed.starts),
+                    "kind": str(hushed.quiet),
+                    "starts": hushed.starts,
+                    "ends": hushed.ends,
+                }
+            )
+        if step.gap is not None:
+            rows["gap"].append(
+                {
+                    "endpoint_id": number(step.gap.endpoint, step.gap.first),
+                    "first": step.gap.first,
+                    "last": step.gap.last,
+                    "slots": step.gap.slots,
+                    "reason": str(step.gap.reason),
+                }
+            )
+        if step.segment is not None:
+            rows["schedule"].append(
+                _segment_row(step.segment, number(step.segment.endpoint, step.segment.starts))
+            )
+        if step.sent is not None:
+            rows["sent"].append(_sent_row(step.sent))
+        if step.done is not None:
+            rows["command"].append({"command_id": step.done.command, "done": step.done.at})
+
+    def _gather_news(
+        self, step: Step, rows: dict[str, list[Row]], number: Callable[[str, Instant], int]
+    ) -> None:
+        """What changed in the eyes of people: states and incidents."""
         for moved in step.transitions:
             rows["transition"].append(
                 {
@@ -221,34 +255,6 @@ class Journal:
                     "text": told.text,
                 }
             )
-        rows["alert"] += [_alert_row(owed) for owed in step.alerts]
-        for hushed in step.quiet:
-            rows["quiet"].append(
-                {
-                    "endpoint_id": number(hushed.endpoint, hushed.starts),
-                    "kind": str(hushed.quiet),
-                    "starts": hushed.starts,
-                    "ends": hushed.ends,
-                }
-            )
-        if step.gap is not None:
-            rows["gap"].append(
-                {
-                    "endpoint_id": number(step.gap.endpoint, step.gap.first),
-                    "first": step.gap.first,
-                    "last": step.gap.last,
-                    "slots": step.gap.slots,
-                    "reason": str(step.gap.reason),
-                }
-            )
-        if step.segment is not None:
-            rows["schedule"].append(
-                _segment_row(step.segment, number(step.segment.endpoint, step.segment.starts))
-            )
-        if step.sent is not None:
-            rows["sent"].append(_sent_row(step.sent))
-        if step.done is not None:
-            rows["command"].append({"command_id": step.done.command, "done": step.done.at})
 
     # Reading
 
