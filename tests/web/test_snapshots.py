@@ -160,9 +160,8 @@ def _write_status(folder: Path, hands: Hands) -> None:
     upkeep.write_status(folder / "status.json", document)
 
 
-async def test_states_come_from_the_daemon_s_own_file(snapshots, database_url, postgres, tmp_path, hands):
-    if not database_url.startswith("postgresql"):
-        return
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+async def test_states_come_from_the_daemon_s_own_file(snapshots, postgres, tmp_path, hands):
     before = await snapshots.newest()
     _write_status(tmp_path, hands)
     with postgres.stopped():
@@ -180,9 +179,8 @@ async def test_states_come_from_the_daemon_s_own_file(snapshots, database_url, p
     assert [one.state for one in back.endpoints] == [Shown.UP, Shown.UP]
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 async def test_a_page_asked_every_second_finds_a_database_that_comes_late(database_url, tmp_path, hands):
-    if not database_url.startswith("sqlite"):
-        return
     database = Database(database_url, readonly=True)
     snapshots = _snapshots(database, tmp_path, hands)
     for _ in range(5):
@@ -202,11 +200,8 @@ async def _once_back(snapshots: Snapshots, hands: Hands) -> Snapshot:
     return found
 
 
-async def test_a_frozen_database_holds_up_no_reader_for_long(
-    snapshots, database_url, postgres, tmp_path, hands
-):
-    if not database_url.startswith("postgresql"):
-        return
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+async def test_a_frozen_database_holds_up_no_reader_for_long(snapshots, postgres, tmp_path, hands):
     await snapshots.newest()
     _write_status(tmp_path, hands)
     with postgres.frozen():
