@@ -8,7 +8,7 @@ import pytest
 from monitor.config.load import load
 from monitor.notifier import readable
 from monitor.protocols import settings_registry
-from tests.docs.pages import Page, pages
+from tests.docs.pages import TOP, Page, pages
 
 PAGES = pages()
 NOW = datetime(2026, 11, 21, 22, tzinfo=UTC)
@@ -53,4 +53,4 @@ def test_every_example_is_a_config_that_loads_without_a_warning(example: str, tm
 
 @pytest.mark.parametrize("page", PAGES, ids=named)
 def test_no_page_names_a_place_on_the_machine_it_was_written_on(page: Page):
-    assert "/work/" not in page.text
+    assert str(TOP) not in page.text
