@@ -128,7 +128,7 @@ def _phases(figures: Figures, chance: Random) -> Phases:
 def plain(seen: Seen) -> Seen:
     """The same look as an `http` endpoint has it: no tokens, no price."""
     total = seen.result.figures.total_ms / 10
-    figures = Figures(total_ms=total, own_ms=seen.result.figures.own_ms)
+    figures = Figures(total_ms=total, own_ms=seen.result.figures.own_ms, total_uncertainty_ms=0.0)
     line = Phases(connect_ms=1.2, own_ms=0.3, request_sent=1.5, headers=total, first_byte=total, end=total)
     return Seen(
         seen.endpoint,

@@ -25,10 +25,12 @@ from monitor.clock import SYSTEM, Clock
 from monitor.config.secrets import Secrets
 from monitor.config.settings import Config
 from monitor.config.where import database_url
+from monitor.core import overload
 from monitor.core.alert import Kind
 from monitor.core.belief import Removed, Rules, Tick, needs_tick
 from monitor.core.instant import DAY, Instant, Span, iso
-from monitor.core.step import Checkpoint, Known
+from monitor.core.overload import to_status
+from monitor.core.step import Checkpoint, Known, Step
 from monitor.notifier import Notifier
 from monitor.pipeline import Pipeline
 from monitor.purse import Purse
@@ -38,6 +40,9 @@ from monitor.store.engine import Database, DatabaseAway
 from monitor.store.journal import Announced, Command, Journal, Stopped
 from monitor.store.lock import Deposed, Ownership, acquire, renew
 from monitor.store.spool import CHECKPOINT, Spool, SpoolDamaged, load_checkpoint
+from monitor.strain import Gate, Vigil, Watch
+from monitor.strain import Held as Spell
+from monitor.transport.waking import Waking, waking_of
 from monitor.transport.wire import Transports, open_transports
 from monitor.upkeep import Upkeep
 from monitor.web.process import CannotListen, PageProcess
@@ -105,6 +110,8 @@ class Start:
     stopped: Stopped
     asked: tuple[list[Command], list[Announced]]
     spent: Mapping[str, Decimal]
+    spell: Spell | None = None
+    """That it was too busy to time well, which it told and did not see the end of."""
 
 
 class Daemon:
@@ -116,6 +123,8 @@ class Daemon:
         self._state_dir = state_dir
         self._clock = clock
         self._end = asyncio.Event()
+        self._waking: Waking | None = None
+        self._kernel_stamps = False
         self._rules = {one.id: compose.rules(config, one) for one in compose.enabled(config)}
         url = database_url(config, state_dir, secrets)
         self._held = Held(Database(url, state_dir=state_dir))
@@ -136,8 +145,12 @@ class Daemon:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._end.set)
         page = PageProcess.of(self._config, self._state_dir, self._held.database.url)
+        self._waking = waking_of(loop)
         async with contextlib.AsyncExitStack() as opened:
             transports = await opened.enter_async_context(open_transports())
+            self._kernel_stamps = transports.stamps.available
+            if not self._kernel_stamps:
+                log.warning("stamps.unavailable", clock="user")
             taken = await self._open(page, opened)
             start = await self._begin()
             if start is not None:
@@ -243,9 +256,10 @@ class Daemon:
         spent = {id_: journal.spent(id_, midnight) for id_ in compose.scopes(self._config)}
         since = stopped.beat_at if stopped.beat_at is not None else now
         asked = journal.asked(since)
+        spell = Spell.of(journal.newest_alerts(overload.INCIDENT))
         # Last, for until here it may be tried again, and how the daemon before us ended must be known.
         journal.begin(now, __version__)
-        return Start(journal, known, stopped, asked, spent)
+        return Start(journal, known, stopped, asked, spent, spell)
 
     def _drain_into(self, journal: Journal) -> None:
         if not self._spool.path.exists():
@@ -284,7 +298,7 @@ class Daemon:
                 name: notifier.channel(self._secrets.of(one.url))
                 for name, one in self._config.channels.items()
             },
-            reports=[name for name, one in self._config.channels.items() if Kind.MONITOR in one.on],
+            reports=self._reports(),
             # The writer is made with it, and so after it.
             put=lambda step: writer.put(step),  # noqa: PLW0108
             keep=lambda step: writer.keep(step),  # noqa: PLW0108
@@ -301,7 +315,10 @@ class Daemon:
             deliver=notify.accept,
             state_dir=self._state_dir,
         )
-        pipeline, schedule = self._probing(start, writer, transports)
+        gate = Gate()
+        vigil = Vigil(self._reports(), self._config.site.timezone, start.spell)
+        watch = Watch(gate, self._waking, vigil, self._clock.monotonic())
+        pipeline, schedule = self._probing(start, writer, transports, gate, watch)
         chores = Upkeep(
             writer=writer, rules=self._rules, maintenance=self._config.maintenance, now=self._clock.now
         )
@@ -309,8 +326,12 @@ class Daemon:
         writing = asyncio.create_task(writer.run())
         notify.accept(start.known.owed)
         notify.start()
+        # What stands now stays: to search it for garbage again and again held the loop up for 60 ms.
+        gc.collect()
+        gc.freeze()
         schedule.start()
-        parts = _Parts(writer, notify, pipeline, schedule, chores)
+        watch.start()
+        parts = _Parts(writer, notify, pipeline, schedule, chores, watch)
         self._arrange(parts)
         await self._heartbeat(parts)
         self._say_ready()
@@ -318,6 +339,10 @@ class Daemon:
             await self._until_the_end(parts, writing)
         finally:
             await self._stop(parts, writing)
+
+    def _reports(self) -> list[str]:
+        """The channels that want to hear of the monitor's own troubles."""
+        return [name for name, one in self._config.channels.items() if Kind.MONITOR in one.on]
 
     def _take_back(self) -> Journal:
         """In the writer's thread: the database after it was away, or was not there when we started."""
@@ -329,7 +354,13 @@ class Daemon:
             journal.begin(now, __version__)
         return journal
 
-    def _probing(self, start: Start, writer: Writer, transports: Transports) -> tuple[Pipeline, Schedule]:
+    def _probing(
+        self, start: Start, writer: Writer, transports: Transports, gate: Gate, watch: Watch
+    ) -> tuple[Pipeline, Schedule]:
+        def stood_still() -> None:
+            pipeline.suspended()
+            watch.stood_still()
+
         endpoints = compose.enabled(self._config)
         now = self._clock.now()
         scopes = compose.scopes(self._config)
@@ -341,6 +372,7 @@ class Daemon:
             salt=lambda: randomness.randbits(63),
             clock=self._clock,
             finished=lambda endpoint: schedule.finished(endpoint),  # noqa: PLW0108 - likewise
+            gate=gate,
         )
         schedule = Schedule(
             [
@@ -355,7 +387,7 @@ class Daemon:
             begin=pipeline.begin,
             gap=writer.gap,
             segment=writer.segment,
-            suspended=pipeline.suspended,
+            suspended=stood_still,
             accounted=start.known.accounted,
             in_force=start.known.segments,
             stopped_cleanly=start.stopped.cleanly,
@@ -391,6 +423,8 @@ class Daemon:
         every(upkeep.NEWS_S, parts.writer.save_news)
         every(upkeep.PRUNE_S, lambda: self._prune(parts))
         every(upkeep.SWEEP_S, upkeep.sweep)
+        if any(endpoint.http2 for endpoint in compose.enabled(self._config)):
+            every(upkeep.SWEEP_ALL_S, upkeep.sweep_all)
         granted = systemd.watchdog_interval()
         if granted is not None:
             every(granted, lambda: self._show_life(parts, granted * 2))
@@ -406,6 +440,7 @@ class Daemon:
 
     async def _heartbeat(self, parts: "_Parts") -> None:
         now = self._clock.now()
+        self._weigh(parts)
         daemon = self._facts(parts)
         beliefs = parts.writer.checkpoint().beliefs.values()
         path = self._state_dir / "status.json"
@@ -415,9 +450,34 @@ class Daemon:
             log.warning("status.unwritten", errno=refusal.errno)
         await parts.writer.on_database(lambda journal: journal.beat(now, daemon))
 
+    def _weigh(self, parts: "_Parts") -> None:
+        """Whether this machine keeps up and times well; it is told when that changes."""
+        watch, looks = parts.watch, parts.pipeline.tally
+        strained, busy = watch.scale.overload, watch.vigil.spell.began
+        alerts = watch.weigh(
+            self._clock.monotonic(),
+            self._clock.now(),
+            looks=looks.judged,
+            set_aside=looks.set_aside,
+            start_late_ms=parts.schedule.tally.take_lately_ms(),
+        )
+        strain, reason, began = watch.scale.newest, watch.scale.overload, watch.vigil.spell.began
+        if reason is not None and strained is None:
+            log.warning("daemon.overloaded", reason=reason, at_once=parts.pipeline.gate.limit)
+        elif strained is not None and reason is None:
+            log.info("daemon.keeps_up", busy=round(strain.busy, 3), lag_ms=round(strain.lag_ms, 1))
+        load = to_status(watch.vigil.load)
+        if began is not None and busy is None:
+            log.warning("daemon.too_busy", since=iso(began), reason=reason, **load)
+        elif busy is not None and began is None:
+            log.info("daemon.times_well", **load)
+        if alerts:
+            parts.writer.put(Step(alerts=alerts))
+
     def _facts(self, parts: "_Parts") -> dict[str, Any]:
         """What the page shows of the daemon itself."""
         health, beats, looks = parts.writer.health, parts.schedule.tally, parts.pipeline.tally
+        scale, vigil = parts.watch.scale, parts.watch.vigil
         return {
             "version": __version__,
             "pid": os.getpid(),
@@ -433,6 +493,15 @@ class Daemon:
             "begun": beats.begun,
             "lateness_ms": round(beats.lateness_ms, 3),
             "lateness_max_ms": round(beats.lateness_max_ms, 3),
+            "loop_busy": round(scale.newest.busy, 4),
+            "loop_lag_ms": round(scale.newest.lag_ms, 3),
+            "core_delay": scale.newest.delayed and round(scale.newest.delayed, 4),
+            "overload": scale.overload,
+            "too_busy_since": vigil.spell.began and iso(vigil.spell.began),
+            "last_10m": to_status(vigil.load),
+            "at_once": parts.pipeline.gate.limit,
+            "held_back": parts.pipeline.gate.waiting,
+            "kernel_stamps": self._kernel_stamps,
             "missed": {str(reason): count for reason, count in beats.missed.items()},
             "clock_steps": beats.clock_steps,
             "alerts_waiting": parts.notify.waiting,
@@ -488,6 +557,7 @@ class Daemon:
         systemd.stopping("waiting for probes in flight")
         log.info("daemon.stopping", in_flight=parts.pipeline.tally.in_flight)
         parts.schedule.pause()
+        parts.watch.stop()
         # Who cannot write, or has been deposed, has nothing to wait for and nothing to say.
         able = not (writing.done() or parts.writer.fatal.done())
         await parts.pipeline.stop(CUT_OFF_S if able else 0.0)
@@ -526,6 +596,7 @@ class _Parts:
     pipeline: Pipeline
     schedule: Schedule
     chores: Upkeep
+    watch: Watch
 
 
 def _rules_of_the_gone(config: Config, known: Checkpoint) -> dict[str, Rules]:

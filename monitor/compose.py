@@ -5,6 +5,7 @@ from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 
+from monitor.config import proxy as proxies
 from monitor.config.cost import price_of
 from monitor.config.secrets import Secrets
 from monitor.config.settings import Config, Degraded, EndpointSettings
@@ -43,11 +44,12 @@ def watched(endpoint: EndpointSettings, rules: Rules, secrets: Secrets, transpor
     worst = look.worst_case
     price = price_of(endpoint)
     ca_file = None if endpoint.ca_file is None else Path(endpoint.ca_file)
+    proxy = None if endpoint.proxy is None else proxies.read(secrets.of(endpoint.proxy))
     return Watched(
         id=endpoint.id,
         provider=endpoint.provider,
         look=look,
-        wire=transports.wire(endpoint.ip, ca_file),
+        wire=transports.wire(endpoint.ip, ca_file, proxy, http2=endpoint.http2),
         rules=rules,
         grid=grid(endpoint),
         timeout_s=endpoint.timeout.total_seconds(),
@@ -66,7 +68,7 @@ def rules(config: Config, endpoint: EndpointSettings) -> Rules:
         subject=Subject(
             id=endpoint.id,
             provider=endpoint.provider_name,
-            model=endpoint.model_name or endpoint.name,
+            model=_called(endpoint),
             link=None if base is None else f"{base.rstrip('/')}/endpoints/{endpoint.id}",
             status_page=endpoint.status_page,
             timezone=config.site.timezone,
@@ -80,6 +82,12 @@ def rules(config: Config, endpoint: EndpointSettings) -> Rules:
         degraded=None if endpoint.degraded is None else _degraded(endpoint.degraded),
         routes=tuple(Route(name, frozenset(config.channels[name].on)) for name in names),
     )
+
+
+def _called(endpoint: EndpointSettings) -> str:
+    """What an alert calls it, so that it is not taken for its sibling."""
+    name = endpoint.model_name or endpoint.name
+    return name if endpoint.also_of is None else f"{name} over {endpoint.protocol}"
 
 
 def gone(config: Config, endpoint: str) -> Rules:

@@ -25,6 +25,7 @@ from monitor.core.verdict import Learnt, Verdict, judge
 from monitor.core.wire import Limits, Wire
 from monitor.protocols import Look as Prepared
 from monitor.purse import Purse
+from monitor.strain import Gate
 from monitor.writer import Writer
 
 log = structlog.get_logger()
@@ -101,6 +102,10 @@ class Tally:
     probes: int = 0
     in_flight: int = 0
     confirmations: int = 0
+    judged: int = 0
+    """Looks that came to a verdict."""
+    set_aside: int = 0
+    """Those of them that could not be timed: `self_overload`."""
     bugs: int = 0
     refused: dict[str, int] = field(default_factory=dict)
 
@@ -118,9 +123,11 @@ class Pipeline:
         salt: Callable[[], int],
         clock: Clock,
         finished: Callable[[str], None],
+        gate: Gate | None = None,
     ) -> None:
-        """`concurrency` bounds the looks at once by provider; `salt` gives 64 random bits;
-        `finished` hears when an endpoint is free again."""
+        """`concurrency` bounds the looks at once by provider, `gate` all of them; `salt` gives 64
+        random bits; `finished` hears when an endpoint is free again."""
+        self.gate = gate or Gate()
         self._places = {one.id: _Place(one) for one in watched}
         self._writer = writer
         self._purse = purse
@@ -182,9 +189,10 @@ class Pipeline:
         look: Look | None = None
         try:
             if door is None:
-                look = await self._look(place, slot, scheduled=scheduled)
+                async with self.gate:
+                    look = await self._look(place, slot, scheduled=scheduled)
             else:
-                async with door:
+                async with door, self.gate:
                     look = await self._look(place, slot, scheduled=scheduled)
         except asyncio.CancelledError:
             # Only `stop` cancels, and it wants no more than that the look ends.
@@ -199,7 +207,7 @@ class Pipeline:
     async def _look(self, place: _Place, slot: Instant, *, scheduled: bool) -> Look | None:
         watched = place.watched
         if scheduled and self._clock.now() >= slot + watched.grid.interval:
-            # It waited that long for its provider's turn.
+            # It waited that long for its turn.
             self._purse.settle(watched.id, FREE)
             self._writer.gap(Gap(watched.id, slot, slot, 1, GapReason.LATE))
             return None
@@ -229,6 +237,8 @@ class Pipeline:
 
     def _store(self, watched: Watched, slot: Instant, seen: Seen, salt: int, *, scheduled: bool) -> Look:
         verdict, observation = seen.verdict, seen.observation
+        self.tally.judged += 1
+        self.tally.set_aside += verdict.outcome is Outcome.SELF_OVERLOAD
         failed = verdict.outcome is not Outcome.OK
         look = Look(at=seen.at, scheduled=scheduled, verdict=verdict, request_id=observation.request_id)
         result = Result(

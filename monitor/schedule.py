@@ -87,6 +87,8 @@ class Tally:
     lateness_ms: float = 0.0
     """How late the newest prompt slot was begun."""
     lateness_max_ms: float = 0.0
+    lately_ms: list[float] = field(default_factory=list)
+    """How late each prompt slot was begun since somebody last took them."""
     missed: Counter[GapReason] = field(default_factory=Counter)
     """Slots in gaps, by reason."""
     beats: int = 0
@@ -94,6 +96,11 @@ class Tally:
     """Beats that the scheduler says it did not deliver; their slots were found all the same."""
     clock_steps: int = 0
     suspensions: int = 0
+
+    def take_lately_ms(self) -> list[float]:
+        """How late each prompt slot was begun since the last call."""
+        taken, self.lately_ms = self.lately_ms, []
+        return taken
 
 
 class Beats(Protocol):
@@ -437,6 +444,7 @@ class Schedule:
         else:
             self.tally.lateness_ms = max(now - last, 0) / MILLISECOND
             self.tally.lateness_max_ms = max(self.tally.lateness_max_ms, self.tally.lateness_ms)
+            self.tally.lately_ms.append(self.tally.lateness_ms)
             if self._begin(place, last):
                 # Had it run for the lane until now, this one could not have begun.
                 self._lane.ended(place.id)

@@ -36,6 +36,7 @@ NEWS_S = 5.0
 """How soon a checkpoint follows what was decided."""
 PRUNE_S = 3600.0
 SWEEP_S = 10.0
+SWEEP_ALL_S = 600.0
 
 
 class Planned(Protocol):
@@ -155,6 +156,16 @@ def sweep() -> None:
     """
     gc.collect()
     gc.freeze()
+
+
+def sweep_all() -> None:
+    """The same, with what earlier sweeps let be because it was in use.
+
+    It holds the loop up for longer, so it is only for those who use what leaves circles behind:
+    the library of HTTP/2 does, one a connection.
+    """
+    gc.unfreeze()
+    sweep()
 
 
 # What the page reads when the database is away

@@ -5,6 +5,7 @@ from collections.abc import Generator
 import pytest
 from hypothesis import settings
 
+from monitor.transport.waking import new_loop
 from tests.support.ports import unused_port
 
 pytest_plugins = [
@@ -22,8 +23,9 @@ settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session")
-def anyio_backend() -> str:
-    return "asyncio"
+def anyio_backend() -> tuple[str, dict[str, object]]:
+    """The loop that the daemon has."""
+    return "asyncio", {"loop_factory": new_loop}
 
 
 @pytest.fixture

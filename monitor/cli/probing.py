@@ -34,14 +34,15 @@ def probe(given: str | None, id: str, *, as_json: bool) -> int:  # noqa: A002 - 
     """
     from monitor import logs
     from monitor.cli import choosing, loading, waterfall
+    from monitor.transport.waking import new_loop
 
     config = loading.config(given)
     endpoint = choosing.endpoint(config, id)
     secrets = loading.secrets(config, endpoint.secrets().values())
     logs.configure(secrets=secrets.values)
     learnt = _learnt(config, endpoint)
-    with _patience(endpoint):
-        seen = asyncio.run(_look(config, endpoint, secrets, learnt))
+    with _patience(endpoint), asyncio.Runner(loop_factory=new_loop) as runner:
+        seen = runner.run(_look(config, endpoint, secrets, learnt))
     if as_json:
         from monitor.cli import printing
 

@@ -36,11 +36,13 @@ def status(given: str | None, id: str | None, *, as_json: bool) -> None:  # noqa
     if as_json:
         from monitor.cli import printing
 
-        printing.document(json.loads(api_v1.endpoints(found.snapshot)))
+        daemon = json.loads(api_v1.daemon(found.snapshot))["daemon"]
+        printing.document({**json.loads(api_v1.endpoints(found.snapshot)), "daemon": daemon})
         return
     recorded.print_if_stale(found.snapshot.heartbeat, found.snapshot.now)
     if only is None:
         standings.show_all(found.snapshot)
+        recorded.print_in_passing(found.snapshot.heartbeat, found.snapshot.now)
     else:
         standings.show_one(found.snapshot)
 

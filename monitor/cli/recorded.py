@@ -9,6 +9,7 @@ from monitor import clock
 from monitor.cli import loading, printing
 from monitor.cli.printing import Ink
 from monitor.config.settings import Config
+from monitor.core import overload
 from monitor.core.instant import Instant, say
 from monitor.core.snapshot import EndpointSnapshot, Heartbeat, Listing, Snapshot, Story, heard, standing
 from monitor.core.uptime import Record, Window, window
@@ -113,7 +114,22 @@ def _why_stale(heartbeat: Heartbeat | None, now: Instant) -> str | None:
         return f"The daemon is not running: it was stopped {say(max(0, now - heartbeat.stopped_at))} ago."
     if heartbeat.stale(now):
         return f"The daemon gives no sign of life: its last one is {say(now - heartbeat.beat_at)} old."
-    return None
+    busy = overload.warning(heartbeat.status)
+    if busy is not None:
+        return f"This machine is too busy to time well. {busy}"
+    strained = heartbeat.status.get("overload")
+    return f"This machine is overloaded: {strained}." if strained else None
+
+
+def print_in_passing(heartbeat: Heartbeat | None, now: Instant) -> None:
+    """How well the daemon keeps up, on a quiet line; nothing where nobody vouches for it."""
+    if heartbeat is None or heartbeat.stopped_at is not None or heartbeat.stale(now):
+        return
+    load = overload.from_status(heartbeat.status)
+    words = None if load is None else overload.in_passing(load)
+    if words:
+        printing.line()
+        printing.line(Ink(f"This monitor, last 10 min: {words}.", "dim"))
 
 
 def progressing(work: "Sequence[tuple[Listing, Head | None]]") -> "Iterator[tuple[Listing, Head | None]]":

@@ -48,6 +48,7 @@ def _watch(config: "Config") -> int:
     from monitor.store.engine import DatabaseRefused
     from monitor.store.lock import Deposed
     from monitor.store.migrate import NewerSchema
+    from monitor.transport.waking import new_loop
     from monitor.web.process import CannotListen
 
     secrets = loading.secrets(config)
@@ -57,7 +58,8 @@ def _watch(config: "Config") -> int:
     try:
         daemon = app.Daemon(config, secrets, state)
         gc.enable()
-        asyncio.run(daemon.run())
+        with asyncio.Runner(loop_factory=new_loop) as runner:
+            runner.run(daemon.run())
     except (app.Unready, CannotListen, NewerSchema, Deposed, DatabaseRefused) as refused:
         raise Failure(str(refused)) from None
     except Exception:  # noqa: BLE001 - nothing is above it

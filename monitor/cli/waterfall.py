@@ -8,16 +8,18 @@ from monitor import logs
 from monitor.cli import printing
 from monitor.cli.printing import NOTHING, Cell, Ink, ms, speed, usd
 from monitor.config.settings import EndpointSettings
-from monitor.core.figures import Figures
 from monitor.core.instant import as_datetime
 from monitor.core.outcome import Blame
-from monitor.core.timeline import Phases, phases
+from monitor.core.timeline import Clock, Phases, phases
 from monitor.pipeline import Seen
 
 _LABEL, _FIGURE = 23, 10
 _NARROWEST, _WIDEST = 20, 80
 _ANSWER_LINES = 2
 _BLOCKS = " ▏▎▍▌▋▊▉█"
+
+WORTH_SAYING_MS = 0.05
+"""A bound that is narrower than this is not told."""
 
 _WHOSE = {
     None: ("works", "bold green"),
@@ -38,6 +40,8 @@ def show(endpoint: EndpointSettings, seen: Seen) -> None:
     whole = max((one.end for one in drawing if one.end is not None), default=0.0) or 1.0
     for stretch in drawing:
         printing.line(*_row(stretch, whole))
+    for words in _clock(endpoint, seen):
+        printing.line(Ink(words, "dim"))
     printing.line()
     for words in _figures(seen):
         printing.line(words)
@@ -66,6 +70,8 @@ class Stretch:
     start: float | None = None
     end: float | None = None
     style: str = "cyan"
+    is_bound: bool = False
+    """It ended then or before; no stamp tells."""
 
 
 def stretches(seen: Seen, speaks: bool) -> Iterator[Stretch]:
@@ -73,37 +79,42 @@ def stretches(seen: Seen, speaks: bool) -> Iterator[Stretch]:
     line = phases(seen.observation.timeline)
     # Our own time lies between the phases; drawn in front, the rest adds up without holes.
     at = 0.0
-    for label, length, style in (
-        ("own time", line.own_ms, "dim"),
-        ("dns", line.dns_ms, "cyan"),
-        ("connect", line.connect_ms, "cyan"),
-        ("tls", line.tls_ms, "cyan"),
+    for label, name, style in (
+        ("own time", "own_ms", "dim"),
+        ("dns", "dns_ms", "cyan"),
+        ("connect", "connect_ms", "cyan"),
+        ("tls", "tls_ms", "cyan"),
     ):
-        yield Stretch(label) if length is None else Stretch(label, at, at + length, style)
+        length: float | None = getattr(line, name)
+        yield (
+            Stretch(label) if length is None else Stretch(label, at, at + length, style, name in line.bounds)
+        )
         at += length or 0.0
-    for label, moment, style in _moments(line, speaks):
+    for label, name, style in _moments(line, speaks):
+        moment: float | None = getattr(line, name)
         if moment is None:
             yield Stretch(label)
             continue
-        yield Stretch(label, min(at, moment), moment, style)
+        yield Stretch(label, min(at, moment), moment, style, name in line.bounds)
         at = max(at, moment)
     if line.end is not None and (line.terminal is None or line.end > line.terminal):
-        yield Stretch("end", min(at, line.end), line.end, "dim" if seen.verdict.outcome.works else "bold red")
+        style = "dim" if seen.verdict.outcome.works else "bold red"
+        yield Stretch("end", min(at, line.end), line.end, style, "end" in line.bounds)
 
 
-def _moments(line: Phases, speaks: bool) -> Iterator[tuple[str, float | None, str]]:
-    yield "request sent", line.request_sent, "blue"
-    yield "headers", line.headers, "yellow"
-    yield "first byte", line.first_byte, "yellow"
+def _moments(line: Phases, speaks: bool) -> Iterator[tuple[str, str, str]]:
+    yield "request sent", "request_sent", "blue"
+    yield "headers", "headers", "yellow"
+    yield "first byte", "first_byte", "yellow"
     if not speaks:
         return
     if line.first_reasoning is not None:
-        yield "first reasoning token", line.first_reasoning, "magenta"
-    yield "first answer token", line.first_answer, "green"
+        yield "first reasoning token", "first_reasoning", "magenta"
+    yield "first answer token", "first_answer", "green"
     if line.first_answer is None and line.first_reasoning is None and line.first_token is not None:
-        yield "first other token", line.first_token, "green"
-    yield "last token", line.last_token, "green"
-    yield "terminal event", line.terminal, "dim"
+        yield "first other token", "first_token", "green"
+    yield "last token", "last_token", "green"
+    yield "terminal event", "terminal", "dim"
 
 
 def _row(stretch: Stretch, whole: float) -> tuple[Cell, ...]:
@@ -112,7 +123,8 @@ def _row(stretch: Stretch, whole: float) -> tuple[Cell, ...]:
         return (Ink(f"{label}{NOTHING:>{_FIGURE}}{NOTHING:>{_FIGURE}}", "dim"),)
     room = min(_WIDEST, max(_NARROWEST, printing.width() - _LABEL - 2 * _FIGURE - 3))
     before, bar = drawn(stretch.start / whole, stretch.end / whole, room, blocks=printing.is_unicode())
-    figures = f"{ms(stretch.end - stretch.start):>{_FIGURE}}{ms(stretch.end):>{_FIGURE}}"
+    at = ("≤ " if stretch.is_bound else "") + ms(stretch.end)
+    figures = f"{ms(stretch.end - stretch.start):>{_FIGURE}}{at:>{_FIGURE}}"
     return label, figures, " " * (before + 2), Ink(bar, stretch.style)
 
 
@@ -132,34 +144,55 @@ def drawn(start: float, end: float, room: int, *, blocks: bool) -> tuple[int, st
     return before, "█" * (eighths // 8) + _BLOCKS[eighths % 8].strip()
 
 
+def _clock(endpoint: EndpointSettings, seen: Seen) -> list[str]:
+    """Why these moments may be late, where no stamp of the kernel tells them."""
+    line = seen.observation.timeline
+    if line.clock is Clock.KERNEL or line.headers is None:
+        return []
+    if endpoint.http2:
+        why = "HTTP/2 is read by a library that has no stamps of the kernel"
+    elif endpoint.proxy is not None and endpoint.proxy.template.startswith("unix:"):
+        why = "the kernel stamps nothing on a Unix socket"
+    else:
+        why = "some bytes came without a usable stamp of the kernel"
+    late = "moments are those at which they were read, late by the monitor's own delay"
+    return _wrapped(f"clock: user – {why}, so {late}.", "  ")
+
+
 # The figures
 
 
 def _figures(seen: Seen) -> Iterator[str]:
     figures = seen.verdict.figures
     left = [
-        ("ttft", _bounded(figures)),
+        ("ttft", _bounded(figures.ttft_ms, figures.ttft_uncertainty_ms)),
         ("ttft_net", ms(figures.ttft_net_ms)),
         ("ttfat", ms(figures.ttfat_ms)),
     ]
     right = [
         ("output_speed", speed(figures.output_speed)),
         ("effective_throughput", speed(figures.effective_throughput)),
-        ("max_stall", ms(figures.max_stall_ms)),
+        ("max_stall", ("≤ " if figures.max_stall_bound else "") + ms(figures.max_stall_ms)),
     ]
     if figures.ttft_ms is None:
-        yield f"  {'total':<14}{ms(figures.total_ms)}"
+        yield f"  {'total':<14}{_bounded(figures.total_ms, figures.total_uncertainty_ms)}"
+        yield from _unsure("the end", figures.total_uncertainty_ms)
         return
     left.append(("e2e_500", ms(figures.e2e_500_ms)))
     right.append(("total", ms(figures.total_ms)))
     for (name, value), (other, figure) in zip(left, right, strict=True):
         yield f"  {name:<14}{value:<18}{other:<22}{figure}"
+    yield from _unsure("the first token", figures.ttft_uncertainty_ms)
 
 
-def _bounded(figures: Figures) -> str:
-    """`612 ms`, `612 ms ± 4`: where the stamp is only a bound, the first token may have come earlier."""
-    width = figures.ttft_uncertainty_ms or 0.0
-    return ms(figures.ttft_ms) + (f" (up to {ms(width)} less)" if width >= 0.05 else "")
+def _bounded(figure: float | None, width: float | None) -> str:
+    """`≤ 612 ms`, where the stamp is only a bound."""
+    return ("≤ " if (width or 0.0) >= WORTH_SAYING_MS else "") + ms(figure)
+
+
+def _unsure(what: str, width: float | None) -> Iterator[str]:
+    if width is not None and width >= WORTH_SAYING_MS:
+        yield f"  {'uncertainty':<14}{what} may have come up to {ms(width)} earlier"
 
 
 def _facts(seen: Seen) -> Iterator[tuple[str, str]]:

@@ -1,6 +1,7 @@
 """Providers and their endpoints: what each inherits, what it is, and what is wrong with it."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,9 @@ from monitor.config.wording import suggestion, unknown_key
 
 Settings = type[EndpointSettings]
 
-_NOT_YET = ("openai-responses", "azure-openai", "anthropic", "gemini", "tcp", "tls", "dns", "push")
+_NOT_YET = ("tcp", "tls", "dns", "push")
 """Protocols of the contract that are not built yet."""
-GIVEN = frozenset({"id", "provider", "provider_name"})
+GIVEN = frozenset({"id", "provider", "provider_name", "also_of"})
 """Fields of an endpoint that come from its place in the file and not from a key."""
 NOT_FOR_ALL = frozenset({"name", "slug", "budget"})
 """What an endpoint says for itself and never inherits."""
@@ -28,7 +29,7 @@ _OF_PROVIDER = frozenset({"name", "concurrency", "budget", "endpoints"})
 """What a provider says for itself."""
 _SHARED = Provider.model_fields.keys() - {"id"}
 """What is told of a provider as well as of its endpoints."""
-_ELSEWHERE = GIVEN | {"also", "proxy", "concurrency", "endpoints"}
+_ELSEWHERE = GIVEN | {"also", "concurrency", "endpoints"}
 """Keys that are told of an endpoint by other means than validation."""
 _UNNAMED = "unnamed"
 _BELONGS = {
@@ -36,6 +37,7 @@ _BELONGS = {
     "endpoints": "belongs to a provider: write them as [[provider.NAME.endpoints]]",
     "name": "belongs to each provider or endpoint",
     "slug": "belongs to each endpoint",
+    "also": "belongs to each endpoint",
     "budget": "belongs to a provider, an endpoint or the site ([budget])",
 }
 
@@ -97,9 +99,8 @@ class Watchlist:
 
     def level(self, path: KeyPath, tree: Tree, settings: Iterable[Settings], own: Collection[str]) -> Level:
         """What endpoints can inherit from that table; all else in it is refused, but its `own` keys."""
-        self.not_yet(path, tree)
         shapes = [_shape(each).without(NOT_FOR_ALL) for each in settings]
-        rest = {key: value for key, value in tree.items() if key not in own and key not in ("also", "proxy")}
+        rest = {key: value for key, value in tree.items() if key not in own}
         for keys, names in _unknown(rest, shapes):
             key = str(keys[-1])
             belongs = (_BELONGS.get(key) or self._of_others(key)) if len(keys) == 1 else None
@@ -109,15 +110,6 @@ class Watchlist:
     def _of_others(self, key: str) -> str | None:
         users = [name for name, settings in self.protocols.items() if key in (_shape(settings).keys or ())]
         return f"is a key of {', '.join(users)} only, which no endpoint here uses" if users else None
-
-    def not_yet(self, path: KeyPath, tree: Tree) -> None:
-        """Refuse the keys of the contract that are not built; an empty proxy is none."""
-        if "also" in tree:
-            self.found.refuse(
-                (*path, "also"), "is not yet available: write a second endpoint with a slug of its own"
-            )
-        if tree.get("proxy"):
-            self.found.refuse((*path, "proxy"), "is not yet available: leave it empty")
 
     def inherited(self, settings: Settings, levels: Sequence[Level]) -> dict[str, Any]:
         """What an endpoint of that protocol has before it says anything itself."""
@@ -138,10 +130,14 @@ class Watchlist:
             taken = f"{quoted(name)} is already taken by {key_path(first)}"
             self.found.refuse(path, f"{taken} (case does not count): {instead}")
 
-    def add(self, endpoint: EndpointSettings, levels: Sequence[Level]) -> None:
-        """One more endpoint that is right by itself."""
+    def add(self, endpoint: EndpointSettings, levels: Sequence[Level], *, also: bool) -> None:
+        """One more endpoint whose values are right by themselves; `also`: it has a sibling."""
         for keys, text in rules.broken(endpoint, self.channels):
             self.found.refuse(origin(levels, keys), text)
+        # Where the value comes from a sibling, it is there that it is right.
+        near = levels[:1] if also else levels
+        for keys, text in endpoint.objections():
+            self.found.refuse(origin(near, keys), text)
         for keys, text in rules.doubtful(endpoint):
             self.found.doubt(origin(levels, keys), text)
         if endpoint.ca_file is not None and not self._there(Path(endpoint.ca_file)):
@@ -150,6 +146,20 @@ class Watchlist:
             if secret not in self.secrets:
                 self.secrets[secret] = origin(levels, place)
         self.endpoints.append(endpoint)
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where one endpoint stands."""
+
+    own: Level
+    """Its table."""
+    sibling: Level | None = None
+    """The table of the endpoint whose `also` it stands in; it inherits everything from there."""
+
+    @property
+    def levels(self) -> tuple[Level, ...]:
+        return (self.own,) if self.sibling is None else (self.own, self.sibling)
 
 
 class _Group:
@@ -181,17 +191,25 @@ class _Group:
         )
         base = {settings: watch.inherited(settings, (level, *self._above)) for settings in used or everything}
         for place, settings in zip(places, chosen, strict=True):
-            watch.not_yet(place.path, place.tree)
             if settings is not None:
-                self._read_endpoint(settings, base[settings], (place, level, *self._above))
+                self._read_endpoint(place, settings, base[settings], (level, *self._above))
         self._say_missing(len(places))
 
-    def _places(self) -> Iterator[Level]:
-        """Its endpoints, each with its path."""
-        tables = self._tree.get("endpoints", [])
+    def _places(self) -> Iterator[_Place]:
+        """Its endpoints, each with its path; those of an `also` behind the one that says it."""
         path: KeyPath = (*self.path, "endpoints")
+        for own in self._tables(path, self._tree.get("endpoints", []), f"[[{key_path(path)}]]"):
+            yield _Place(own)
+            also = self._tables((*own.path, "also"), own.tree.get("also", []), 'also = [{ protocol = "…" }]')
+            for table in also:
+                if "also" in table.tree:
+                    self._watch.found.refuse((*table.path, "also"), "cannot stand in another `also`")
+                yield _Place(table, own)
+
+    def _tables(self, path: KeyPath, tables: object, right: str) -> Iterator[Level]:
+        """A list of tables; anything else is refused, with how it would be right."""
         if not isinstance(tables, list):
-            self._watch.found.refuse(path, f"is not a list of tables: write it as [[{key_path(path)}]]")
+            self._watch.found.refuse(path, f"is not a list of tables: write it as {right}")
             return
         for number, table in enumerate(tables):
             if isinstance(table, dict):
@@ -199,16 +217,19 @@ class _Group:
             else:
                 self._watch.found.refuse((*path, number), f"{quoted(table)} is not a table")
 
-    def _protocol(self, place: Level) -> Settings | None:
+    def _protocol(self, place: _Place) -> Settings | None:
         """The settings of the endpoint's protocol; None if that is refused."""
-        levels = (place, Level(self.path, self._tree), *self._above)
+        levels = (place.own, Level(self.path, self._tree), *self._above)
+        if place.sibling is not None:
+            levels = (place.own,)  # another protocol is what it is there for
         name = next((level.tree["protocol"] for level in levels if "protocol" in level.tree), None)
         available = self._watch.protocols
         if isinstance(name, str) and name in available:
             return available[name]
         names = ", ".join(sorted(available))
         if name is None:
-            self._watch.found.refuse((*self.path, "protocol"), f"is missing: one of {names}")
+            path = self.path if place.sibling is None else place.own.path
+            self._watch.found.refuse((*path, "protocol"), f"is missing: one of {names}")
         elif name in _NOT_YET:
             text = f"{quoted(name)} is not yet available; available: {names}"
             self._watch.found.refuse(origin(levels, ("protocol",)), text)
@@ -217,15 +238,19 @@ class _Group:
             self._watch.found.refuse(origin(levels, ("protocol",)), text)
         return None
 
-    def _read_endpoint(self, settings: Settings, base: Tree, levels: tuple[Level, ...]) -> None:
+    def _read_endpoint(self, place: _Place, settings: Settings, base: Tree, above: tuple[Level, ...]) -> None:
         found, shape = self._watch.found, _shape(settings)
-        own = {key: value for key, value in levels[0].tree.items() if key not in _ELSEWHERE}
-        for key in levels[0].tree:
+        levels = (*place.levels, *above)
+        for key in place.own.tree:
             if key in ("concurrency", "endpoints"):
-                found.refuse((*levels[0].path, key), _BELONGS[key])
+                found.refuse((*place.own.path, key), _BELONGS[key])
             elif key in GIVEN:
-                found.refuse((*levels[0].path, key), "comes from its place in the file: leave it out")
-        flat = merged(base, own, shape)
+                found.refuse((*place.own.path, key), "comes from its place in the file: leave it out")
+        flat = dict(base)
+        if place.sibling is not None:
+            flat = merged(base, known(_own(place.sibling), shape), shape)
+            flat |= self._named_alike(place, settings, levels)
+        flat = merged(flat, _own(place.own), shape)
         self._name_it(flat, settings, levels)
         ca_file = flat.get("ca_file")
         if isinstance(ca_file, str):
@@ -238,7 +263,20 @@ class _Group:
             return
         if endpoint.timeout >= endpoint.interval and _inherits_timeout(levels):
             endpoint = endpoint.model_copy(update={"timeout": rules.shrunk(endpoint.interval)})
-        self._watch.add(endpoint, levels)
+        self._watch.add(endpoint, levels, also=place.sibling is not None)
+
+    def _named_alike(self, place: _Place, settings: Settings, levels: tuple[Level, ...]) -> dict[str, Any]:
+        """What a second protocol of a model is called: as its sibling, with the protocol behind the slug."""
+        model = next((level.tree["model"] for level in levels[1:] if "model" in level.tree), None)
+        said = levels[1].tree
+        told = [text for text in (model, said.get("name")) if isinstance(text, str) and text]
+        slug = said.get("slug", as_name(told[0]) if told else "")
+        names: dict[str, Any] = {"name": said.get("name", told[0])} if told else {}
+        if isinstance(slug, str) and slug:
+            names |= {"slug": f"{slug}.{place.own.tree['protocol']}", "also_of": f"{self._name}/{slug}"}
+        if model is not None and "model" in settings.model_fields:
+            names["model_id"] = said.get("model_id", model)
+        return names
 
     def _origin(self, levels: tuple[Level, ...], keys: KeyPath) -> KeyPath:
         return self.path if keys and keys[0] in GIVEN else origin(levels, keys)
@@ -272,6 +310,11 @@ class _Group:
             else:
                 for levels in lacking:
                     self._watch.found.refuse(origin(levels, keys), "is missing")
+
+
+def _own(place: Level) -> dict[str, Any]:
+    """What an endpoint says for itself, as far as that is to be validated."""
+    return {key: value for key, value in place.tree.items() if key not in _ELSEWHERE}
 
 
 def _inherits_timeout(levels: Sequence[Level]) -> bool:

@@ -5,8 +5,7 @@ from datetime import timedelta
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
-from monitor.config.problem import KeyPath
-from monitor.config.settings import Degraded, EndpointSettings, ModelSettings
+from monitor.config.settings import Degraded, EndpointSettings, ModelSettings, Objection
 from monitor.config.values import quoted, written
 from monitor.config.wording import suggestion
 
@@ -22,27 +21,27 @@ SAMPLES = {
 
 _FEWEST_TOKENS = 16
 
-Finding = tuple[KeyPath, str]
-"""Keys of the endpoint, and what is wrong with what stands there."""
-
 
 def shrunk(interval: timedelta) -> timedelta:
     """What an inherited timeout shrinks to at an interval that is too short for it."""
     return interval * 9 // 10
 
 
-def broken(endpoint: EndpointSettings, channels: Mapping[str, object]) -> Iterator[Finding]:
+def broken(endpoint: EndpointSettings, channels: Mapping[str, object]) -> Iterator[Objection]:
     """What has to be refused although each value by itself is right."""
     if endpoint.timeout >= endpoint.interval:
         limit, interval = quoted(written(endpoint.timeout)), quoted(written(endpoint.interval))
         most = quoted(written(shrunk(endpoint.interval)))
         yield ("timeout",), f"{limit} is not shorter than the interval of {interval}: at most {most}"
+    if endpoint.http2 and endpoint.proxy and not endpoint.proxy.template.startswith(("http:", "unix:")):
+        text = 'with http2 it has to begin with "http://" or "unix:": write one of these, or http2 = false'
+        yield ("proxy",), text
     if endpoint.degraded:
         yield from _starved(endpoint.degraded, endpoint.interval)
     yield from unknown_channels(endpoint.alert.channels or (), channels)
 
 
-def unknown_channels(names: tuple[str, ...], channels: Mapping[str, object]) -> Iterator[Finding]:
+def unknown_channels(names: tuple[str, ...], channels: Mapping[str, object]) -> Iterator[Objection]:
     """Names under `alert.channels` that no channel has."""
     for place, name in enumerate(names):
         if name not in channels:
@@ -50,7 +49,7 @@ def unknown_channels(names: tuple[str, ...], channels: Mapping[str, object]) -> 
             yield ("alert", "channels", place), f"there is no channel {quoted(name)}; {hint}"
 
 
-def _starved(rules: Degraded, interval: timedelta) -> Iterator[Finding]:
+def _starved(rules: Degraded, interval: timedelta) -> Iterator[Objection]:
     """Windows that can never hold as many probes as one of their rules needs."""
     held = rules.over // interval
     hungry = {
@@ -65,14 +64,15 @@ def _starved(rules: Degraded, interval: timedelta) -> Iterator[Finding]:
         yield ("degraded", key), f"{text}: write over = {enough} or longer"
 
 
-def doubtful(endpoint: EndpointSettings) -> Iterator[Finding]:
+def doubtful(endpoint: EndpointSettings) -> Iterator[Objection]:
     """What is allowed, but is seldom meant."""
     if not isinstance(endpoint, ModelSettings):
         return
     if endpoint.max_tokens < _FEWEST_TOKENS:
         text = f"{endpoint.max_tokens} is little to measure a speed by, and some providers refuse it"
         yield ("max_tokens",), f"{text}: {_FEWEST_TOKENS} or more is safe"
-    if endpoint.api_key and endpoint.base_url.startswith("http:") and not _is_here(endpoint.base_url):
+    here = _is_here(endpoint.base_url) or (endpoint.proxy and endpoint.proxy.template.startswith("unix:"))
+    if endpoint.api_key and endpoint.base_url.startswith("http:") and not here:
         yield ("base_url",), "the key travels unencrypted over http: use https unless the network is yours"
 
 

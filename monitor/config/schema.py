@@ -41,10 +41,15 @@ def json_schema(protocols: Mapping[str, type[EndpointSettings]]) -> Schema:
     """The schema of the whole file, with the endpoints of those protocols."""
     endpoint = _any_of(_inheritable(settings, GIVEN) for settings in protocols.values())
     endpoint["protocol"] = {"enum": sorted(protocols), "description": "How the endpoint is asked."}
-    endpoint["proxy"] = {"const": "", "description": "Environment proxies are not used."}
     inherited = {name: key for name, key in endpoint.items() if name not in NOT_FOR_ALL}
     own = _inheritable(Provider, {"id"})
-    provider = inherited | own | {"endpoints": {"type": "array", "items": _closed(endpoint)}}
+    also = {
+        "type": "array",
+        "items": _closed(endpoint, {"protocol"}),
+        "description": "The same model over further protocols: each an endpoint of its own.",
+    }
+    endpoints = {"type": "array", "items": _closed(endpoint | {"also": also})}
+    provider = inherited | own | {"endpoints": endpoints}
     return {
         "$schema": DIALECT,
         "title": "config.toml of Uptoken",

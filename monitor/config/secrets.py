@@ -10,6 +10,7 @@ from urllib.parse import quote
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
+from monitor.config import proxy
 from monitor.config.problem import ConfigError, KeyPath, Problem
 from monitor.config.source import Source, read
 
@@ -21,6 +22,7 @@ _NAMES = {"env": re.compile(r"[A-Za-z_][A-Za-z0-9_]*"), "cred": re.compile(r"[A-
 
 _NAMED_SECRET = re.compile(r"auth|cookie|key|token|secret|password", re.IGNORECASE)
 _PASSWORD = re.compile(r"://[^/@]*:([^/@]+)@")
+_LOGIN = re.compile(r"://[^/]+@")
 _PASSWORD_BEGINS = re.compile(r"://[^/@]*:\Z")
 _LARGEST = 64 * 1024
 _TOLD = {"env": "the environment variable", "cred": "the credential", "file": "the secret file"}
@@ -99,11 +101,23 @@ def _problems(template: str, places: tuple[tuple[str, str], ...]) -> Iterator[st
         yield "it contains a line break or another control character: write it on one line"
 
 
+def without_places(text: SecretText, instead: str) -> str:
+    """The text with that in place of each secret it names."""
+    return _PLACE.sub(lambda _: instead, text.template)
+
+
 def is_secret(place: KeyPath, text: SecretText) -> bool:
     """Whether what stands there in plain text is a secret: a key, a telling header, a password in a URL."""
     if "headers" in place:
         return _NAMED_SECRET.search(str(place[-1])) is not None
+    if is_proxy(place):
+        return _LOGIN.search(text.template) is not None
     return place[-1] != "url" or _PASSWORD.search(text.template) is not None
+
+
+def is_proxy(place: KeyPath) -> bool:
+    """Whether it is the key `proxy` that stands there."""
+    return place[-1] == "proxy" and "headers" not in place
 
 
 class Secrets:
@@ -178,12 +192,21 @@ class _Places:
 
     def fill(self, text: SecretText, place: KeyPath, values: set[str]) -> str:
         """The text with its values, which are put into `values` as well. Raises _Refused."""
+        filled = self._filled(text, place, values)
+        if place and is_proxy(place):
+            try:
+                values |= proxy.read(filled).secrets
+            except ValueError as why:
+                raise _Refused(str(why)) from None
+        return filled
+
+    def _filled(self, text: SecretText, place: KeyPath, values: set[str]) -> str:
         if not text.places:
             values |= _within(text) if place and is_secret(place, text) else set()
             return text.template
         out, end = "", 0
         for match in _PLACE.finditer(text.template):
-            value = self._value(match[1], match[2], in_header="url" not in place)
+            value = self._value(match[1], match[2], in_header=not {"url", "proxy"} & {*place})
             values.add(value)
             before = text.template[end : match.start()]
             if _PASSWORD_BEGINS.search(out + before) and text.template[match.end() :].startswith("@"):

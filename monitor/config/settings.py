@@ -5,7 +5,7 @@ and adds its own fields. An endpoint is flat: everything it inherited stands in 
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -14,9 +14,10 @@ from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, WithJsonSchema
 
+from monitor.config import proxy as proxies
 from monitor.config.maintenance import Maintenance
 from monitor.config.problem import KeyPath, Problem
-from monitor.config.secrets import SecretText
+from monitor.config.secrets import SecretText, without_places
 from monitor.config.values import (
     BaseUrl,
     Count,
@@ -137,9 +138,25 @@ def _label_name(name: str) -> str:
     return name
 
 
+def _proxy(text: SecretText | None) -> SecretText | None:
+    """It can be a proxy; what a secret brings that is more than a login is looked at once it is known."""
+    plain = "" if text is None else without_places(text, "\0")
+    if plain and not plain.startswith("\0") and "\0" not in plain.rpartition("@")[2]:
+        proxies.read(plain.replace("\0", "x"))
+    return text
+
+
+def _none_if_empty(value: object) -> object:
+    return None if value == "" else value
+
+
 Headers = dict[Annotated[str, AfterValidator(_header_name)], SecretText]
 Labels = dict[Annotated[str, AfterValidator(_label_name)], Text]
 Body = dict[str, Annotated[Any, BeforeValidator(json_value)]]
+
+
+Objection = tuple[KeyPath, str]
+"""Keys of an endpoint, and what is wrong with what stands there."""
 
 
 class EndpointSettings(Table):
@@ -151,6 +168,8 @@ class EndpointSettings(Table):
     slug: Name
     provider_name: Text
     protocol: Text
+    also_of: str | None = None
+    """The id of the endpoint whose `also` it stands in."""
     name: Text
     """What people call it; the model or the slug where nothing else is said."""
     model_id: Text | None = None
@@ -166,6 +185,10 @@ class EndpointSettings(Table):
     ip: IpFamily = "auto"
     ca_file: Annotated[str, Field(max_length=4096)] | None = None
     """A private CA beside the system's; relative to the config in the file, absolute here."""
+    proxy: Annotated[SecretText | None, BeforeValidator(_none_if_empty), AfterValidator(_proxy)] = None
+    """`http://`, `socks5://` with host and port, or `unix:/path`; environment proxies are not used."""
+    http2: bool = False
+    """Offer HTTP/2; what arrives then has no stamps of the kernel."""
     headers: Headers = Field(default_factory=dict)
     expect: Table | None = None
     """What a good answer is; a protocol narrows the type."""
@@ -183,6 +206,14 @@ class EndpointSettings(Table):
     def model_name(self) -> str | None:
         """The model that is asked; None where there is none."""
         return None
+
+    def objections(self) -> Iterator[Objection]:
+        """What its protocol cannot do, although each value by itself is right.
+
+        A protocol adds its own. It is asked of whole endpoints only: what stands in `[defaults]` or at
+        a provider may be meant for another protocol.
+        """
+        yield from ()
 
     def secrets(self) -> dict[tuple[str, ...], SecretText]:
         """Every text of it that may hold a secret, by the keys where it stands."""
@@ -222,7 +253,6 @@ class ModelSettings(EndpointSettings):
     """Merged into the request body."""
     omit: Names = ()
     """Fields of the request body that are never sent."""
-    max_tokens_field: Literal["auto", "max_tokens", "max_completion_tokens"] = "auto"
     prompt: Prose = DEFAULT_PROMPT
     expect: ModelExpect = ModelExpect()
 

@@ -142,38 +142,71 @@ def _tokens(text: str) -> Iterator[tuple[str, int]]:
 
 
 def _keys(text: str) -> Iterator[tuple[KeyPath, int]]:
-    """Every table, and every key outside of inline tables, with its line; what holds it goes before it."""
+    """Every table and every key, with its line; what holds it goes before it."""
     table: KeyPath = ()
     sizes: dict[KeyPath, int] = {}
-    for words, line in _statements(_tokens(text)):
+    for words, line, value in _statements(_tokens(text)):
         if words[0] == "[":
             table = path = _table(words, sizes)
         else:
             path = table + _parts(words)
         yield from ((path[:end], line) for end in range(1, len(path) + 1))
+        if any(at != line for _, at in value):
+            yield from _within(path, value)
 
 
-def _statements(tokens: Iterator[tuple[str, int]]) -> Iterator[tuple[list[str], int]]:
-    """What stands before the `=` of each statement, or in the brackets of a table, with its line."""
+def _within(path: KeyPath, value: list[tuple[str, int]]) -> Iterator[tuple[KeyPath, int]]:
+    """The members of lists and the keys of tables in a value that runs over several lines."""
+    holders: list[tuple[KeyPath, int | None]] = []
+    here, words = path, list[str]()
+    for token, line in value:
+        if not holders and token not in "[{":
+            continue  # nothing is held, or the text cannot be read either
+        if holders and holders[-1][1] is not None and token not in "],":  # a member of a list begins
+            here = (*holders[-1][0], holders[-1][1])
+            yield here, line
+        if token in "[{":
+            holders.append((here, 0 if token == "[" else None))
+            words = []
+        elif token in "]}":
+            holders.pop()
+        elif token == ",":
+            holder, place = holders[-1]
+            holders[-1] = (holder, None if place is None else place + 1)
+            words = []
+        elif token == "=":
+            here = holders[-1][0] + _parts(words)
+            yield here, line
+        else:
+            words.append(token)
+
+
+def _statements(
+    tokens: Iterator[tuple[str, int]],
+) -> Iterator[tuple[list[str], int, list[tuple[str, int]]]]:
+    """What stands before the `=` of each statement, or in the brackets of a table, with its line, and
+    what stands behind it."""
     words: list[str] = []
+    value: list[tuple[str, int]] = []
     start = depth = 0
     in_value = False
     for token, line in tokens:
         if token == "\n":
             if words and not (in_value and depth):
-                yield words, start
-                words, in_value = [], False
+                yield words, start, value
+                words, value, in_value = [], [], False
         elif token.startswith("#"):
             continue
         elif in_value:
             depth += (token in "[{") - (token in "]}")
+            value.append((token, line))
         elif token == "=":
             in_value, depth = True, 0
         else:
             start = start if words else line
             words.append(token)
     if words:
-        yield words, start
+        yield words, start, value
 
 
 def _parts(words: list[str]) -> tuple[str, ...]:

@@ -36,9 +36,14 @@ class Figures:
     effective_throughput: float | None = None
     e2e_500_ms: float | None = None
     max_stall_ms: float | None = None
+    max_stall_bound: bool = False
+    """Some reads were late on purpose, so it may be that much and was perhaps less."""
     total_ms: float = 0.0
     own_ms: float = 0.0
     ttft_uncertainty_ms: float | None = None
+    """Width of the interval in which the first token lies."""
+    total_uncertainty_ms: float | None = None
+    """The same of the end, for a plain check; None where there is a first token to judge."""
     window_ms: float | None = None
     """From the first token to the last one."""
     input_tokens: int | None = None
@@ -60,6 +65,7 @@ def measure(seen: Observation) -> Figures:
         return Figures(
             total_ms=total_ms,
             own_ms=line.own_s * 1000.0,
+            total_uncertainty_ms=_total_uncertainty_ms(line),
             input_tokens=usage.input_tokens,
             output_tokens=usage.output_tokens,
             reasoning_tokens=usage.reasoning_tokens,
@@ -84,9 +90,10 @@ def measure(seen: Observation) -> Figures:
         effective_throughput=count / whole_s if count and whole_s > 0 else None,
         e2e_500_ms=None if ttfat_s is None or not speed else (ttfat_s + 500 / speed) * 1000.0,
         max_stall_ms=_max_stall_ms(line.tokens),
+        max_stall_bound=line.gathered,
         total_ms=total_ms,
         own_ms=line.own_s * 1000.0,
-        ttft_uncertainty_ms=(first.at - first.earliest) * 1000.0,
+        ttft_uncertainty_ms=(first.at - first.earliest + _unsure_s(line)) * 1000.0,
         window_ms=(last.at - first.at) * 1000.0,
         input_tokens=usage.input_tokens,
         output_tokens=usage.output_tokens,
@@ -152,6 +159,17 @@ def _total_s(line: Timeline) -> float:
     if line.request_sent is None:
         return max(_setup_s(line), line.end - line.start - line.own_s)
     return _setup_s(line) + max(0.0, line.end - line.request_sent)
+
+
+def _unsure_s(line: Timeline) -> float:
+    """By how much all that lies before the answer may have taken less."""
+    return line.sending_s + line.slack_s
+
+
+def _total_uncertainty_ms(line: Timeline) -> float | None:
+    if line.end is None or line.end_earliest is None:
+        return None
+    return (line.end - line.end_earliest + _unsure_s(line)) * 1000.0
 
 
 def _unsaid(usage: Usage | None) -> bool:

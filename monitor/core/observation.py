@@ -62,6 +62,10 @@ class VendorError:
     code: str | None = None
     type: str | None = None
     message: str = ""
+    reasons: tuple[str, ...] = ()
+    """Further words for machines: inner codes, and the quotas that were exceeded."""
+    retry_s: float | None = None
+    """When to ask again, where the body says it and not a header."""
     in_stream: bool = False
     """It came with status 200: as an event, or instead of the stream."""
 

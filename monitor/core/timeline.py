@@ -6,6 +6,7 @@ stepped; `offset_ms` turns one into milliseconds since the start of the probe.
 """
 
 import enum
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -52,7 +53,11 @@ class Timeline:
     connect_s: float | None = None
     tls_s: float | None = None
     own_s: float = 0.0
+    slack_s: float = 0.0
+    """dns, connect and tls together took up to this much less: we may have looked late."""
     request_sent: float | None = None
+    sending_s: float = 0.0
+    """The last byte of the request went at `request_sent` or up to this much later."""
     headers: float | None = None
     first_byte: float | None = None
     """First byte of the body."""
@@ -60,7 +65,15 @@ class Timeline:
     """The protocol's terminal event."""
     end: float | None = None
     """Stamp of the terminal event, of the end of the body, or of the failure."""
+    headers_earliest: float | None = None
+    """The earliest moment at which `headers` can have been; equal to it where that is exact."""
+    end_earliest: float | None = None
+    """Likewise of `end`, for an answer that was read as a whole; None where nobody asks."""
     clock: Clock = Clock.USER
+    gathered: bool = False
+    """Bytes were left to gather before they were read, so gaps between tokens are bounds."""
+    bounds: set[str] = field(default_factory=set)
+    """Which of the moments and lengths above are only the latest, or the longest, that can be."""
     tokens: list[Token] = field(default_factory=list)
 
     def first(self, channel: Channel | None = None) -> Token | None:
@@ -76,8 +89,10 @@ class Timeline:
 
 # The stored form
 
-_VERSION = 1
+_EXACT = 1
+_BOUNDED = 2
 _KERNEL = 0x80
+_GATHERED = 0x40
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +117,10 @@ class Phases:
     terminal: float | None = None
     end: float | None = None
     clock: Clock = Clock.USER
+    gathered: bool = False
+    """Bytes were left to gather, so gaps between tokens are only bounds."""
+    bounds: frozenset[str] = frozenset()
+    """Which of these are only the latest, or the longest, that can be; the others are exact."""
 
 
 _FIELDS = (
@@ -140,7 +159,31 @@ def phases(line: Timeline) -> Phases:
         terminal=line.offset_ms(line.terminal),
         end=line.offset_ms(line.end),
         clock=line.clock,
+        gathered=line.gathered,
+        bounds=frozenset(_bounds(line)),
     )
+
+
+def _bounds(line: Timeline) -> Iterator[str]:
+    last = line.tokens[-1] if line.tokens else None
+    tokens = (
+        ("first_token", line.first()),
+        ("first_reasoning", line.first(Channel.REASONING)),
+        ("first_answer", line.first(Channel.ANSWER)),
+        ("last_token", last),
+    )
+    yield from line.bounds
+    for name, token in tokens:
+        if token is not None and token.earliest < token.at:
+            yield name
+    if line.end is not None and _is_end_unsure(line, line.end):
+        yield "end"
+
+
+def _is_end_unsure(line: Timeline, end: float) -> bool:
+    if line.end_earliest is not None:
+        return line.end_earliest < end
+    return "terminal" in line.bounds and end == line.terminal
 
 
 def _ms(seconds: float | None) -> float | None:
@@ -148,16 +191,18 @@ def _ms(seconds: float | None) -> float | None:
 
 
 def pack(moments: Phases) -> bytes:
-    """The stored blob: version, clock, a bit per field, then microseconds as varints.
+    """The stored blob: version, clock, a bit per field, the bounds if any, then microseconds as varints.
 
     An offset is stored as its distance from the one before, which keeps a stored probe small.
     """
-    present, body, previous = 0, bytearray(), 0
+    present, bounds, body, previous = 0, 0, bytearray(), 0
     for bit, name in enumerate(_FIELDS):
         value = getattr(moments, name)
         if value is None:
             continue
         present |= 1 << bit
+        # The last ones first, for those are the usual ones and so fit into a byte.
+        bounds |= (name in moments.bounds) << len(_FIELDS) - 1 - bit
         micros = round(value * 1000.0)
         if bit < 4:
             body += _varint(_zigzag(micros))
@@ -165,16 +210,20 @@ def pack(moments: Phases) -> bytes:
             body += _varint(_zigzag(micros - previous))
             previous = micros
     clock = _KERNEL if moments.clock is Clock.KERNEL else 0
-    return bytes((_VERSION | clock,)) + present.to_bytes(2, "little") + bytes(body)
+    gathered = _GATHERED if moments.gathered else 0
+    head = bytes(((_BOUNDED if bounds else _EXACT) | clock | gathered,)) + present.to_bytes(2, "little")
+    return head + (_varint(bounds) if bounds else b"") + bytes(body)
 
 
 def unpack(blob: bytes) -> Phases:
-    """The inverse of `pack`, to the microsecond. Raises ValueError for another version."""
-    if len(blob) < 3 or blob[0] & ~_KERNEL != _VERSION:
+    """The inverse of `pack`, to the microsecond. Raises ValueError for an unknown version."""
+    version = blob[0] & ~(_KERNEL | _GATHERED) if blob else 0
+    if len(blob) < 3 or version not in (_EXACT, _BOUNDED):
         raise ValueError("a timeline of an unknown version")
     present = int.from_bytes(blob[1:3], "little")
+    bounds, position = _read_varint(blob, 3) if version == _BOUNDED else (0, 3)
     values: dict[str, Any] = {}
-    position, previous = 3, 0
+    previous = 0
     for bit, name in enumerate(_FIELDS):
         if not present >> bit & 1:
             continue
@@ -184,7 +233,12 @@ def unpack(blob: bytes) -> Phases:
             micros += previous
             previous = micros
         values[name] = micros / 1000.0
-    return Phases(clock=Clock.KERNEL if blob[0] & _KERNEL else Clock.USER, **values)
+    return Phases(
+        clock=Clock.KERNEL if blob[0] & _KERNEL else Clock.USER,
+        gathered=bool(blob[0] & _GATHERED),
+        bounds=frozenset(name for bit, name in enumerate(reversed(_FIELDS)) if bounds >> bit & 1),
+        **values,
+    )
 
 
 def _zigzag(number: int) -> int:

@@ -12,9 +12,13 @@ from monitor.core.figures import Figures, measure
 from monitor.core.instant import SECOND, Instant, Span
 from monitor.core.observation import DETAIL_KEPT, Observation, Timer, VendorError, clean
 from monitor.core.outcome import Blame, Outcome
+from monitor.core.refusal import is_bad_key, is_filter, is_no_model, is_overload, is_quota
 from monitor.core.timeline import Channel
 from monitor.core.wire import FaultKind, Phase
 
+UNSURE_MS = 5.0
+UNSURE_SHARE = 0.05
+"""A figure that may be off by more than both of these says more about us than about them."""
 LONGEST_RETRY_AFTER = Span(900 * SECOND)
 
 
@@ -80,11 +84,14 @@ def judge(seen: Observation, expect: Expect, learnt: Learnt, *, model: str | Non
         detail=detail,
         figures=figures,
         learnt=_learn(seen, ruling.outcome, learnt),
-        retry_after=retry_after(seen.headers) if ruling.outcome is Outcome.RATE_LIMITED else None,
+        retry_after=_stay_away(seen) if ruling.outcome is Outcome.RATE_LIMITED else None,
     )
 
 
 def _rule(seen: Observation, expect: Expect, learnt: Learnt, figures: Figures, model: str | None) -> _Ruling:
+    if seen.fault is not None and seen.fault.kind in _BY_PROXY:
+        outcome, advice = _BY_PROXY[seen.fault.kind]
+        return _Ruling(outcome, f"{seen.fault.text}. {advice}")
     if seen.fault is not None and seen.fault.phase in (Phase.DNS, Phase.CONNECT, Phase.TLS):
         return _unconnected(seen)
     if model is None:
@@ -110,6 +117,13 @@ def _learn(seen: Observation, outcome: Outcome, before: Learnt) -> Learnt:
 
 
 # Faults before the request was sent
+
+
+_BY_PROXY = {
+    FaultKind.PROXY_DENIED: (Outcome.AUTH_FAILED, "Check the login in `proxy`, and what the proxy allows."),
+    FaultKind.PROXY_UNFIT: (Outcome.BAD_REQUEST, "Check `proxy`."),
+}
+"""Our own proxy turned us away: ours to mend, and no news of the provider."""
 
 
 def _unconnected(seen: Observation) -> _Ruling:
@@ -176,7 +190,7 @@ def _plain(seen: Observation, expect: Expect, figures: Figures) -> _Ruling:
             Outcome.ASSERTION_FAILED,
             f'the body does not contain "{expect.body_contains}"; it begins: {seen.body[:200] or "(empty)"}',
         )
-    return _slow(figures, expect) or _certificate(seen, expect) or _Ruling(Outcome.OK)
+    return _mistimed(figures) or _slow(figures, expect) or _certificate(seen, expect) or _Ruling(Outcome.OK)
 
 
 def _unexpected_status(status: int, expected: frozenset[int]) -> _Ruling:
@@ -213,7 +227,7 @@ def _certificate(seen: Observation, expect: Expect) -> _Ruling | None:
 
 def _error_in_stream(error: VendorError) -> _Ruling:
     said = _said(error)
-    if _speaks_of(error, _OVERLOAD):
+    if is_overload(error):
         return _Ruling(Outcome.OVERLOADED, f"error inside status 200: {said}")
     return _Ruling(Outcome.STREAM_ERROR, f"error inside status 200: {said}")
 
@@ -226,63 +240,27 @@ def _said(error: VendorError | None, body: str = "") -> str:
     return f"{message} ({label})" if label else message
 
 
-_OVERLOAD = ("overloaded", "overload", "capacity", "server_busy", "engine_busy")
-_QUOTA = (
-    "insufficient_quota",
-    "quota_exceeded",
-    "exceeded your current quota",
-    "billing",
-    "credit",
-    "balance",
-    "spend_limit",
-    "spending limit",
-    "usage limit",
-    "usage_limit",
-    "payment",
-)
-_NO_MODEL = (
-    "model_not_found",
-    "model_not_available",
-    "unknown_model",
-    "invalid_model",
-    "deployment_not_found",
-)
-_FILTER = ("content_filter", "content_policy", "responsible_ai", "moderation")
-
-
-def _speaks_of(error: VendorError | None, words: tuple[str, ...]) -> bool:
-    if error is None:
-        return False
-    text = f"{error.code or ''} {error.type or ''} {error.message}".lower()
-    return any(word in text for word in words)
-
-
-def _names_no_model(error: VendorError | None) -> bool:
-    if error is None:
-        return False
-    codes = f"{error.code or ''} {error.type or ''}".lower()
-    return any(word in codes for word in _NO_MODEL)
-
-
 def _refusal(seen: Observation, learnt: Learnt, model: str) -> _Ruling:
     """A status other than 200 from a language model."""
     status, error = seen.status, seen.error
     assert status is not None
     said = f"status {status}: {_said(error, seen.body)}"
+    if status in (400, 429) and is_quota(error):
+        return _Ruling(Outcome.QUOTA_EXHAUSTED, f"{said}. Add credit or raise the limit at the provider.")
     if status == 429:
-        if _speaks_of(error, _QUOTA):
-            return _Ruling(Outcome.QUOTA_EXHAUSTED, f"{said}. Add credit or raise the limit at the provider.")
         return _Ruling(Outcome.RATE_LIMITED, said)
     if status in _BY_STATUS:
         outcome, advice = _BY_STATUS[status]
         return _Ruling(outcome, f"{said}{advice}")
-    if status == 503 and _speaks_of(error, _OVERLOAD):
+    if status == 503 and is_overload(error):
         return _Ruling(Outcome.OVERLOADED, said)
     if status >= 500:
         return _Ruling(Outcome.HTTP_5XX, said)
-    if status == 404 or (status == 400 and _names_no_model(error)):
+    if status in (404, 410) or (status == 400 and is_no_model(error)):
         return _no_model(said, learnt, model)
-    if _speaks_of(error, _FILTER):
+    if status == 400 and is_bad_key(error):
+        return _Ruling(Outcome.AUTH_FAILED, f"{said}. Check api_key.")
+    if is_filter(error):
         return _Ruling(Outcome.CONTENT_FILTERED, f"{said}. Change the prompt of this endpoint.")
     if 300 <= status < 400:
         return _Ruling(
@@ -341,16 +319,26 @@ def _incomplete(seen: Observation) -> _Ruling | None:
         events = len(seen.timeline.tokens)
         return _Ruling(
             Outcome.TRUNCATED,
-            f"the stream ended without finish_reason or [DONE]; events with text: {events}",
+            f"the stream ended without a reason for it or a closing event; events with text: {events}",
         )
     return None
+
+
+_CUT = frozenset(
+    {
+        "length", "max_tokens", "MAX_TOKENS", "max_output_tokens", "model_length",
+        "model_context_window_exceeded",
+    }
+)  # fmt: skip
+"""What vendors call the end of an answer that was as long as we allowed."""
 
 
 def _nothing_said(seen: Observation) -> _Ruling | None:
     if any(token.channel is not Channel.REASONING for token in seen.timeline.tokens):
         return None
-    reasoned = bool(seen.timeline.tokens) or bool(seen.usage and seen.usage.reasoning_tokens)
-    if reasoned and seen.finish_reason == "length":
+    # Tokens that were counted and not shown are hidden reasoning: not every vendor tells them apart.
+    counted = bool(seen.usage and (seen.usage.reasoning_tokens or seen.usage.output_tokens))
+    if (seen.timeline.tokens or counted) and seen.finish_reason in _CUT:
         return _Ruling(
             Outcome.NO_ANSWER,
             "all tokens went into reasoning, none into the answer. Raise max_tokens of this endpoint.",
@@ -375,13 +363,15 @@ def _swapped(seen: Observation, expect: Expect, learnt: Learnt, model: str) -> _
 
 
 def _mistimed(figures: Figures) -> _Ruling | None:
-    """We came too late to tell when the first token arrived: our fault, and no figure of theirs."""
-    width, ttft = figures.ttft_uncertainty_ms, figures.ttft_ms
-    if width is None or ttft is None or width <= 5.0 or width <= 0.05 * ttft:
+    """We came too late to tell when the first token, or all of a page, was there: no figure of theirs."""
+    if figures.ttft_ms is not None:
+        what, width, length = "the first token", figures.ttft_uncertainty_ms, figures.ttft_ms
+    else:
+        what, width, length = "the end of the answer", figures.total_uncertainty_ms, figures.total_ms
+    if width is None or width <= UNSURE_MS or width <= UNSURE_SHARE * length:
         return None
     return _Ruling(
-        Outcome.SELF_OVERLOAD,
-        f"the first token is known only to within {width:,.0f} ms: the monitor was too busy",
+        Outcome.SELF_OVERLOAD, f"{what} is known only to within {width:,.0f} ms: the monitor was too busy"
     )
 
 
@@ -420,6 +410,14 @@ def _is_date(parts: list[str]) -> bool:
         return True
     tail = parts[-3:]
     return len(tail) == 3 and all(p.isdigit() for p in tail) and [len(p) for p in tail] == [4, 2, 2]
+
+
+def _stay_away(seen: Observation) -> Span | None:
+    """What the headers ask for, else the body."""
+    said = retry_after(seen.headers)
+    if said is None and seen.error is not None and seen.error.retry_s:
+        return Span(round(min(seen.error.retry_s * SECOND, LONGEST_RETRY_AFTER)))
+    return said
 
 
 def retry_after(headers: Mapping[str, str]) -> Span | None:

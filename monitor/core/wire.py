@@ -45,7 +45,11 @@ class FaultKind(enum.StrEnum):
     TOO_LARGE = "too_large"
     """A line, the headers or the body exceeded our bounds."""
     LOCAL = "local"
-    """Surely ours: no route at all, no address, no file descriptors, no memory."""
+    """Surely ours: no route at all, no address, no file descriptors, no memory, no way to our proxy."""
+    PROXY_DENIED = "proxy_denied"
+    """Our own proxy wants another login, or forbids us to go there."""
+    PROXY_UNFIT = "proxy_unfit"
+    """Our own proxy cannot do what we ask of it, or is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +94,15 @@ class Arrival:
 
     data: bytes
     at: float
+    """The latest moment at which any of these bytes can have come."""
     earliest: float
     """Lower bound of the moment at which the first of these bytes came; `at` where exact."""
+    last: bool = True
+    """The last of these bytes were the last of what was read, so `at` is theirs and no other's."""
+    stamped: bool = True
+    """`at` is the moment of arrival, not that of a read, which may have been late."""
+    complete: bool = False
+    """The answer ended with what was read, so that `at` is the moment of its end."""
 
 
 class Reply(Protocol):
@@ -110,11 +121,13 @@ class Reply(Protocol):
         """Days until the server's certificate expires; None without TLS."""
         ...
 
-    async def read(self, until: float) -> Arrival | None:
+    async def read(self, until: float, gather_s: float = 0.0) -> Arrival | None:
         """The next bytes of the body; None at its proper end.
 
-        Raises WireFault, with kind TIMEOUT when nothing came by `until` or by the
-        deadline of the probe, whichever is sooner.
+        Bytes may gather for `gather_s` before they are read, which costs less and leaves only
+        the last of them with a stamp of their own; 0: each is read as it comes.
+        Raises WireFault, with kind TIMEOUT when nothing came by `until` or by the deadline of
+        the probe, whichever is sooner.
         """
         ...
 

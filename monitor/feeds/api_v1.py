@@ -13,7 +13,7 @@ from typing import Any
 from monitor.core.budget import Price, money
 from monitor.core.figures import Figures
 from monitor.core.instant import Instant, iso
-from monitor.core.snapshot import EndpointSnapshot, Listing, Snapshot, Story
+from monitor.core.snapshot import EndpointSnapshot, Heartbeat, Listing, Snapshot, Story
 from monitor.core.step import Result
 from monitor.core.timeline import Phases
 from monitor.core.uptime import Bucket, Counts, Distribution, Metric, WindowFigures
@@ -63,6 +63,11 @@ def series(buckets: Iterable[Bucket], metric: Metric, window: str, step: str) ->
 def incidents(stories: Iterable[Story]) -> bytes:
     """`/api/v1/incidents`: newest first; the updates of each as they were told."""
     return _bytes({"incidents": [_incident(story) for story in stories]})
+
+
+def daemon(snapshot: Snapshot) -> bytes:
+    """`/api/v1/daemon`, for operators: what the daemon says of itself; null before its first sign of life."""
+    return _bytes({**_head(snapshot), "daemon": _daemon(snapshot.heartbeat)})
 
 
 def error(code: str, message: str) -> bytes:
@@ -213,6 +218,8 @@ def _probe(probe: Result, phases: Phases | None) -> Json:
         "sent": probe.sent,
         "maintenance": probe.maintenance,
         "clock": None if phases is None else str(phases.clock),
+        "max_stall_bound": phases is not None and phases.gathered,
+        "bounds": [] if phases is None else sorted(phases.bounds),
         "timeline": _timeline(phases or Phases()),
     }
 
@@ -229,6 +236,7 @@ def _figures(figures: Figures) -> Json:
         "max_stall_ms": _rounded(figures.max_stall_ms),
         "total_ms": _rounded(figures.total_ms),
         "ttft_uncertainty_ms": _rounded(figures.ttft_uncertainty_ms),
+        "total_uncertainty_ms": _rounded(figures.total_uncertainty_ms),
         "input_tokens": figures.input_tokens,
         "output_tokens": figures.output_tokens,
         "reasoning_tokens": figures.reasoning_tokens,
@@ -240,8 +248,23 @@ def _figures(figures: Figures) -> Json:
 def _timeline(phases: Phases) -> Json:
     """Milliseconds: lengths end in `_ms`, the others count from the start of the probe."""
     moments = asdict(phases)
-    del moments["clock"]
+    for other in ("clock", "gathered", "bounds"):
+        del moments[other]
     return {name: _rounded(value) for name, value in moments.items()}
+
+
+# The daemon
+
+
+def _daemon(heartbeat: Heartbeat | None) -> Json | None:
+    if heartbeat is None:
+        return None
+    return {
+        "beat_at": iso(heartbeat.beat_at),
+        "started_at": _moment(heartbeat.started_at),
+        "stopped_at": _moment(heartbeat.stopped_at),
+        **heartbeat.status,
+    }
 
 
 # Incidents

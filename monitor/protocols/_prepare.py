@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 
 from monitor import __version__
+from monitor.config import proxy as proxies
 from monitor.config.secrets import SecretText
 from monitor.config.settings import EndpointSettings
 from monitor.protocols import Reveal
@@ -34,9 +35,10 @@ class Secrets:
 
 
 def secrets(settings: EndpointSettings, reveal: Reveal, keys: Iterable[SecretText] = ()) -> Secrets:
-    """What must never be kept of a reply: `keys`, and every header that names a secret."""
+    """What must never be kept of a reply: `keys`, every header that names a secret, a proxy's login."""
     named = [text for text in settings.headers.values() if not text.literal]
-    return Secrets([reveal(text) for text in (*keys, *named)])
+    login = () if settings.proxy is None else proxies.read(reveal(settings.proxy)).secrets
+    return Secrets([*(reveal(text) for text in (*keys, *named)), *login])
 
 
 def headers(own: Mapping[str, str], settings: EndpointSettings, reveal: Reveal) -> dict[str, str]:

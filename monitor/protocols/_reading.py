@@ -28,6 +28,12 @@ REFUSAL_S = 5.0
 """A status has come and says enough: so long its body is waited for."""
 LINGER_S = 2.0
 """So long after the terminal event usage and an end of the stream are waited for."""
+PROMPT_TOKENS = 8
+"""After so many bytes may gather: those before are what a first token is told by."""
+SHARE = 8
+"""They gather for that part of the stream so far at most, so a figure over it is off by no more."""
+GATHER_S = (0.020, 0.100)
+"""Less is not worth it, more is not needed."""
 _BLANK = b"\xef\xbb\xbf \t\r\n"
 _EVIDENCE = 2 * BODY_KEPT
 """More than is kept, so that no secret is cut in two before it is blotted out."""
@@ -56,6 +62,8 @@ class Reading:
     answer: list[str] = field(default_factory=list)
     answer_length: int = 0
     finish_reason: str | None = None
+    inline_reasoning: bool = False
+    """A tag that marks reasoning within the answer is open."""
     filtered: bool = False
     served_model: str | None = None
     answer_id: str | None = None
@@ -88,6 +96,8 @@ class Reading:
             self.finish_reason = clean(reason, _WORD_KEPT)
         if reason is not None or self.timeline.terminal is None:
             self.timeline.terminal = self.at
+            if self.earliest < self.at:
+                self.timeline.bounds.add("terminal")
 
     def said(self) -> str:
         """What a server that refused says, in its own words."""
@@ -117,8 +127,8 @@ class Dialect(Protocol):
         """One event of the stream."""
         ...
 
-    def whole(self, reading: Reading, answer: dict[str, object]) -> None:
-        """An answer that came in one piece although a stream was asked for."""
+    def whole(self, reading: Reading, answer: object) -> None:
+        """An answer that came in one piece although a stream was asked for: its JSON, of any shape."""
         ...
 
     def usage(self, said: object) -> Usage | None:
@@ -239,7 +249,7 @@ async def _read_answer(
     while not reading.over:
         until, timer = _until(reading.timeline, patience, deadline)
         try:
-            arrival = await reply.read(until)
+            arrival = await reply.read(until, _gather_s(reading.timeline))
         except WireFault as stop:
             _broken(reading, stop, timer, patience, parser)
             return
@@ -276,6 +286,18 @@ def _until(timeline: Timeline, patience: Patience, deadline: float) -> tuple[flo
     return deadline, None if timer is None else Timer.TOTAL
 
 
+def _gather_s(timeline: Timeline) -> float:
+    """For how long the next bytes may lie unread; 0: not at all."""
+    tokens, sent = timeline.tokens, timeline.request_sent
+    if len(tokens) < PROMPT_TOKENS or sent is None:
+        return 0.0
+    length = min((tokens[-1].at - sent) / SHARE, GATHER_S[1])
+    if length < GATHER_S[0]:
+        return 0.0
+    timeline.gathered = True
+    return length
+
+
 def _late(at: float) -> WireFault:
     return WireFault(Fault(FaultKind.TIMEOUT, Phase.BODY, "time is up"), at)
 
@@ -301,10 +323,11 @@ def _stream(reading: Reading, dialect: Dialect, parser: Parser, arrival: Arrival
         dialect.event(reading, event)
         if reading.over:
             return
-    if events and parser.settled:
+    if events and parser.settled and arrival.last:
         for token in tokens[newest:]:
             token.ended_read = True
-            token.earliest = token.at
+            if arrival.stamped:
+                token.earliest = token.at
     if parser.too_large is not None:
         reading.fault = Fault(FaultKind.TOO_LARGE, Phase.BODY, parser.too_large)
         reading.over = True
@@ -374,14 +397,11 @@ def _whole(reading: Reading, dialect: Dialect) -> None:
     except (ValueError, RecursionError):
         _no_stream(reading, "neither an event stream nor valid JSON")
         return
-    if isinstance(answer, dict):
-        dialect.whole(reading, answer)
-        for token in reading.timeline.tokens:
-            token.ended_read = True
-        if reading.timeline.tokens:
-            return
-        if reading.timeline.terminal is not None or reading.over:
-            return
+    dialect.whole(reading, answer)
+    for token in reading.timeline.tokens:
+        token.ended_read = True
+    if reading.timeline.tokens or reading.timeline.terminal is not None or reading.over:
+        return
     error = vendor_error(answer, in_stream=True)
     if error is None:
         _no_stream(reading, "JSON without an answer in it")

@@ -1,6 +1,8 @@
 """What vendors' replies have in common: error objects, request ids, headers worth keeping."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
+from itertools import islice
 
 from monitor.core.observation import DETAIL_KEPT, VendorError, clean
 
@@ -18,6 +20,8 @@ _WORD_KEPT = 100
 _MESSAGES = ("message", "msg", "detail", "errors", "error_msg", "error_message", "status_msg", "title")
 _CODES = ("code", "error_code", "status_code", "statusCode")
 _DEEPEST = 4
+_MOST_REASONS = 8
+_DELAY = re.compile(r"(\d{1,6}(?:\.\d{1,9})?)s", re.ASCII)
 
 
 def kept_headers(headers: Mapping[str, str]) -> dict[str, str]:
@@ -56,12 +60,45 @@ def vendor_error(payload: object, *, in_stream: bool) -> VendorError | None:
     if not message and code is None:
         return None
     kind = inner.get("type") or inner.get("status") or kind
+    told = isinstance(kind, str) and kind not in (message, "error")
     return VendorError(
         code=code,
-        type=clean(kind, _WORD_KEPT) if isinstance(kind, str) and kind != message else None,
+        type=clean(str(kind), _WORD_KEPT) if told else None,
         message=clean(message, DETAIL_KEPT),
+        reasons=tuple(islice(_reasons(inner), _MOST_REASONS)),
+        retry_s=_retry_s(inner),
         in_stream=in_stream,
     )
+
+
+def _reasons(inner: dict[str, object]) -> Iterator[str]:
+    """What vendors say to machines beside code and type."""
+    for detail in (*_details(inner), inner.get("innererror")):  # Google, Anthropic; Azure
+        if not isinstance(detail, dict):
+            continue
+        violations = detail.get("violations")
+        broken = violations[:_MOST_REASONS] if isinstance(violations, list) else []
+        parts = [detail, *(one for one in broken if isinstance(one, dict))]
+        for part in parts:
+            for key in ("reason", "error_code", "quotaId", "code"):
+                word = part.get(key)
+                if isinstance(word, str) and word:
+                    yield clean(word, _WORD_KEPT)
+
+
+def _details(inner: dict[str, object]) -> list[object]:
+    details = inner.get("details")
+    return details[:_MOST_REASONS] if isinstance(details, list) else [details]
+
+
+def _retry_s(inner: dict[str, object]) -> float | None:
+    """Google's `RetryInfo`, such as `34.07s`; it sends no `Retry-After`."""
+    for detail in _details(inner):
+        delay = detail.get("retryDelay") if isinstance(detail, dict) else None
+        found = _DELAY.fullmatch(delay) if isinstance(delay, str) else None
+        if found:
+            return float(found[1])
+    return None
 
 
 def _message(inner: dict[str, object]) -> str:

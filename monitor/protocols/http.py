@@ -124,18 +124,20 @@ class Page:
     ) -> tuple[bytearray, Fault | None]:
         """As much of the body as is wanted, and what cut it short if anything did."""
         body = bytearray()
-        timeline.end = timeline.headers
+        timeline.end, timeline.end_earliest = timeline.headers, timeline.headers_earliest
         while len(body) < self._most:
             try:
                 arrival = await reply.read(deadline)
             except WireFault as stop:
-                timeline.end = stop.at
+                timeline.end, timeline.end_earliest = stop.at, None
                 return body, stop.fault
             if arrival is None:
                 break
             if timeline.first_byte is None:
                 timeline.first_byte = arrival.at
             timeline.end = arrival.at
+            exact = arrival.stamped and (arrival.last or arrival.complete)
+            timeline.end_earliest = arrival.at if exact else arrival.earliest
             body += arrival.data
             if arrival.at > deadline:  # bytes that never pause must not keep a probe alive
                 return body, Fault(FaultKind.TIMEOUT, Phase.BODY, "the body did not end in time")

@@ -4,34 +4,34 @@ Which server writes what, and so why a rule is here, stands beside the rule. Not
 server sends is indexed blindly: any field may be absent, null or of another type.
 """
 
-import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import fields
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 from urllib.parse import urlsplit
 
-from pydantic import field_validator
-
-from monitor.config.secrets import SecretText
-from monitor.config.settings import ModelSettings
-from monitor.core.observation import Observation, Usage, VendorError, clean
+from monitor.config.settings import ModelSettings, Objection
+from monitor.core.observation import Observation, Usage
 from monitor.core.sse import Event
 from monitor.core.timeline import Channel, Timeline
 from monitor.core.wire import Limits, Request, Wire
 from monitor.protocols import Reveal
+from monitor.protocols._events import count, fail, introduce, parsed
 from monitor.protocols._model import (
     Template,
+    appended,
+    conversation,
+    credential,
     expectations,
-    patience,
+    identity,
+    json_headers,
+    needed,
     prompt_characters,
     prompt_with_nonce,
-    refuse_fields,
+    reserved,
     worst_case,
 )
-from monitor.protocols._prepare import headers, secrets
-from monitor.protocols._reading import Conversation, Reading
-from monitor.protocols._vendor import vendor_error
+from monitor.protocols._reading import Reading
 
 _LIMIT_FIELDS = ("max_tokens", "max_completion_tokens")
 _USAGE_FIELDS = ("stream_options", "include_usage", "include_obfuscation")
@@ -41,30 +41,47 @@ _RESERVED = {
     "max_tokens": "write `max_tokens` beside `body`",
     "max_completion_tokens": "write `max_tokens` beside `body`, and max_tokens_field where it matters",
 }
-_KEPT = 200
 
 
-class Settings(ModelSettings):
+class ChatSettings(ModelSettings):
+    """What every endpoint has that speaks chat completions, wherever its door is."""
+
+    max_tokens_field: Literal["auto", "max_tokens", "max_completion_tokens"] = "auto"
+
+    def objections(self) -> Iterator[Objection]:
+        yield from appended(self.base_url, {"/chat/completions": "which is appended: leave it out"})
+        yield from reserved(self.body, _RESERVED)
+        yield from needed(self.omit, "messages", "stream")
+
+
+class Settings(ChatSettings):
     """An endpoint that speaks OpenAI's chat completions."""
-
-    @field_validator("body")
-    @classmethod
-    def _body(cls, value: dict[str, Any]) -> dict[str, Any]:
-        refuse_fields(value, _RESERVED)
-        return value
-
-    @field_validator("omit")
-    @classmethod
-    def _omit(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for name in ("messages", "stream"):
-            if name in value:
-                raise ValueError(f'"{name}" cannot be left out: there is no probe without it')
-        return value
 
 
 def prepare(settings: Settings, reveal: Reveal) -> "Chat":
     """One endpoint, ready to be looked at."""
-    return Chat(settings, reveal)
+    host = urlsplit(settings.base_url).hostname or ""
+    at_openai = host == "api.openai.com" or host.endswith(".api.openai.com")
+    door = Door(
+        url=f"{settings.base_url}/chat/completions",
+        headers=credential(settings, reveal, "Authorization", "Bearer "),
+        usual_limit="max_completion_tokens" if at_openai else "max_tokens",
+        # Random padding in every chunk, on by default.
+        options={"include_obfuscation": False} if at_openai else {},
+    )
+    return Chat(settings, reveal, door)
+
+
+class Door(NamedTuple):
+    """Where chat completions are asked for."""
+
+    url: str
+    headers: Mapping[str, str]
+    """Those that let us in."""
+    usual_limit: str
+    """The name of the token limit that is tried first."""
+    options: Mapping[str, bool]
+    """`stream_options` beside the usage."""
 
 
 class _Form(NamedTuple):
@@ -77,23 +94,17 @@ class _Form(NamedTuple):
 class Chat:
     """One endpoint, ready to be looked at."""
 
-    def __init__(self, settings: Settings, reveal: Reveal) -> None:
-        host = urlsplit(settings.base_url).hostname or ""
-        self._at_openai = host == "api.openai.com" or host.endswith(".api.openai.com")
+    def __init__(self, settings: ChatSettings, reveal: Reveal, door: Door) -> None:
         self._settings = settings
-        self._url = f"{settings.base_url}/chat/completions"
-        own = {"Content-Type": "application/json", "Accept": "text/event-stream"}
-        keys: list[SecretText] = []
-        if settings.api_key is not None:
-            keys.append(settings.api_key)
-            own["Authorization"] = f"Bearer {reveal(settings.api_key)}"
-        self._headers = headers(own, settings, reveal)
-        self._conversation = Conversation(Dialect(), patience(settings), secrets(settings, reveal, keys))
+        self._door = door
+        self._headers = json_headers(settings, reveal, door.headers)
+        self._conversation = conversation(settings, reveal, Dialect())
         self._templates: dict[_Form, Template] = {}
         self.model = settings.model
-        self.identity = f"openai-chat {settings.base_url} {settings.model}"
+        self.identity = identity(settings)
         self.expect = expectations(settings)
-        self.worst_case = worst_case(settings.prompt, self._longest_answer())
+        limited = self._form({}).limit_field not in settings.omit
+        self.worst_case = worst_case(settings, limited=limited)
 
     async def look(
         self, wire: Wire, timeline: Timeline, limits: Limits, nonce: str, learnt: Mapping[str, str]
@@ -109,37 +120,26 @@ class Chat:
         _carry_over(again, timeline)
         return talk.observe(again, self._lesson(form, other, again), asked)
 
-    def _longest_answer(self) -> int | None:
-        """In tokens. Where our limit is not sent, the model's own is left, if the config says it."""
-        settings = self._settings
-        if self._form({}).limit_field not in settings.omit:
-            return settings.max_tokens
-        return None if settings.limits is None else settings.limits.max_output
-
     def _form(self, learnt: Mapping[str, str]) -> _Form:
         field: str = self._settings.max_tokens_field
         if field == "auto":
             said = learnt.get("max_tokens_field")
-            usual = "max_completion_tokens" if self._at_openai else "max_tokens"
-            field = said if said in _LIMIT_FIELDS else usual
+            field = said if said in _LIMIT_FIELDS else self._door.usual_limit
         return _Form(field, usage_asked=learnt.get("omit") != "stream_options")
 
     def _request(self, form: _Form, nonce: str) -> Request:
         template = self._templates.get(form)
         if template is None:
             template = self._templates[form] = self._template(form)
-        return Request("POST", self._url, self._headers, template.fill(nonce))
+        return Request("POST", self._door.url, self._headers, template.fill(nonce))
 
     def _template(self, form: _Form) -> Template:
         settings = self._settings
-        options = {"include_usage": True}
-        if self._at_openai:
-            options["include_obfuscation"] = False  # random padding in every chunk, on by default
         body = {
             "model": settings.model,
             "messages": [{"role": "user", "content": prompt_with_nonce(settings.prompt)}],
             "stream": True,
-            "stream_options": options,
+            "stream_options": {"include_usage": True, **self._door.options},
             form.limit_field: settings.max_tokens,
             **settings.body,
         }
@@ -199,60 +199,30 @@ class Dialect:
 
     def event(self, reading: Reading, event: Event) -> None:
         """One chunk, or the end of the stream."""
-        data = reading.secrets.hide(event.data)
-        if data.lstrip().startswith("[DONE]"):
+        if event.data.lstrip().startswith("[DONE]"):
             reading.finished(None)
             reading.over = True
             return
-        try:
-            chunk = json.loads(data)
-        except (ValueError, RecursionError):
-            self._no_json(reading, event.name, data)
-            return
-        if event.name == "error":
-            _fail(reading, chunk)
-        elif type(chunk) is dict:
+        chunk = parsed(reading, event)
+        if chunk is not None:
             _chunk(reading, chunk)
-        else:
-            reading.misunderstood(f"an event is no JSON object: {data[:_KEPT]}")
 
-    def whole(self, reading: Reading, answer: dict[str, Any]) -> None:
+    def whole(self, reading: Reading, answer: object) -> None:
         """A completion in one piece: `message` stands where the deltas would."""
-        _chunk(reading, answer)
+        if type(answer) is dict:
+            _chunk(reading, answer)
 
     def usage(self, said: object) -> Usage | None:
         """The counts; those that cannot be true are unknown."""
         return _usage(said)
 
-    def _no_json(self, reading: Reading, name: str, data: str) -> None:
-        if name == "error":
-            reading.failed(VendorError(message=clean(data, _KEPT * 2), in_stream=True))
-        elif data.strip() and not _KEEPALIVES & {name, data.strip().lower()}:
-            reading.misunderstood(f"an event is not valid JSON: {data[:_KEPT]}")
-
-
-_KEEPALIVES = frozenset({"ping", "keepalive", "keep-alive", "heartbeat"})
-
-
-def _fail(reading: Reading, said: object) -> None:
-    """An error, in whichever shape; one that says nothing is an error too."""
-    error = vendor_error(said, in_stream=True)
-    reading.failed(
-        error or VendorError(message=f"an error without a message: {clean(str(said), _KEPT)}", in_stream=True)
-    )
-
 
 def _chunk(reading: Reading, chunk: dict[str, Any]) -> None:
     # vLLM before 2025 sent its error as the whole chunk, `{"object": "error", "message": …}`.
     if chunk.get("error") or chunk.get("object") == "error" or chunk.get("type") == "error":
-        _fail(reading, chunk)
+        fail(reading, chunk)
         return
-    if reading.served_model is None:
-        model = chunk.get("model")  # empty in Azure's first chunk, which has no choices either
-        reading.served_model = clean(model, _KEPT) if isinstance(model, str) and model else None
-    if reading.answer_id is None:
-        name = chunk.get("id")
-        reading.answer_id = clean(name, _KEPT) if isinstance(name, str) and name else None
+    introduce(reading, chunk)  # both empty in Azure's first chunk, which has no choices either
     if chunk.get("usage"):  # Mistral: in the last chunk; vLLM: in every chunk, if told to
         reading.usage = chunk["usage"]
     groq = chunk.get("x_groq")
@@ -267,7 +237,7 @@ def _chunk(reading: Reading, chunk: dict[str, Any]) -> None:
 
 def _groq(reading: Reading, extra: dict[str, Any]) -> None:
     if extra.get("error"):
-        _fail(reading, extra)
+        fail(reading, extra)
     if extra.get("usage"):
         reading.usage = extra["usage"]
 
@@ -282,7 +252,7 @@ def _choice(reading: Reading, choice: dict[str, Any]) -> None:
     if not reason or type(reason) is not str:
         return
     if reason == "error":  # OpenRouter, after the provider behind it broke
-        _fail(reading, choice if choice.get("error") else {"message": "finish_reason is error"})
+        fail(reading, choice if choice.get("error") else {"message": "finish_reason is error"})
         return
     if reason == "content_filter":
         reading.filtered = True
@@ -293,6 +263,7 @@ def _choice(reading: Reading, choice: dict[str, Any]) -> None:
 
 def _delta(reading: Reading, delta: dict[str, Any]) -> None:
     reasoning = delta.get("reasoning_content") or delta.get("reasoning") or delta.get("reasoning_details")
+    reasoning = reasoning or delta.get("thinking")  # Ollama's own word
     if reasoning:  # OpenRouter sends the same text twice, in `reasoning` and in `reasoning_details`
         text = _text(reasoning)
         if text:
@@ -300,11 +271,21 @@ def _delta(reading: Reading, delta: dict[str, Any]) -> None:
     content = delta.get("content")
     if type(content) is str:
         if content:
-            reading.token(content, Channel.ANSWER)
+            _content(reading, content)
     elif type(content) is list:
         _parts(reading, content)
     if "refusal" in delta or "tool_calls" in delta or "function_call" in delta:
         _other(reading, delta)
+
+
+def _content(reading: Reading, content: str) -> None:
+    """Answer text, unless a server that knows no reasoning field passes it on in tags."""
+    if reading.inline_reasoning or (not reading.answer and content.lstrip().startswith("<think>")):
+        thought, tag, content = content.partition("</think>")
+        reading.inline_reasoning = not tag
+        reading.token(thought + tag, Channel.REASONING)
+    if content:
+        reading.token(content, Channel.ANSWER)
 
 
 def _parts(reading: Reading, content: list[Any]) -> None:
@@ -344,15 +325,15 @@ def _text(value: object) -> str:
 def _usage(said: object) -> Usage | None:
     if type(said) is not dict:
         return None
-    prompt = _count(said, "prompt_tokens")
-    completion = _count(said, "completion_tokens")
-    total = _count(said, "total_tokens")
-    reasoning = _count(said.get("completion_tokens_details"), "reasoning_tokens")
+    prompt = count(said, "prompt_tokens")
+    completion = count(said, "completion_tokens")
+    total = count(said, "total_tokens")
+    reasoning = count(said.get("completion_tokens_details"), "reasoning_tokens")
     if reasoning is None:
-        reasoning = _count(said, "reasoning_tokens")
-    cached = _count(said.get("prompt_tokens_details"), "cached_tokens")
+        reasoning = count(said, "reasoning_tokens")
+    cached = count(said.get("prompt_tokens_details"), "cached_tokens")
     if cached is None:
-        cached = _count(said, "prompt_cache_hit_tokens")  # DeepSeek
+        cached = count(said, "prompt_cache_hit_tokens")  # DeepSeek
     if reasoning and completion is not None and total == (prompt or 0) + completion + reasoning:
         completion += reasoning  # xAI, and gateways to Gemini, count reasoning beside the completion
     usage = Usage(
@@ -362,11 +343,3 @@ def _usage(said: object) -> Usage | None:
         cached_tokens=cached,
     )
     return None if usage.input_tokens is None and not completion else usage
-
-
-def _count(said: object, name: str) -> int | None:
-    """A count that can be true, None otherwise."""
-    value = said.get(name) if type(said) is dict else None
-    if type(value) is float and value.is_integer():
-        value = int(value)
-    return value if type(value) is int and 0 <= value < 10**9 else None

@@ -1,6 +1,7 @@
 """Simulated providers: a program of its own that imports nothing of Uptoken.
 
-It stands in for real providers in the demo, in tests and in benchmarks. Every reply carries
+It stands in for real providers in the demo, in tests and in benchmarks, and speaks chat
+completions, OpenAI's responses, Anthropic's messages, Gemini and Azure. Every reply carries
 `x-simulated: true`. Start it with `python -m monitor.simulator`, or within a test:
 
     async with serve({"acme": Profile(ttft_ms=200)}) as simulator:

@@ -1,4 +1,4 @@
-"""OpenAI's chat completions as they look on the wire, faults included.
+"""OpenAI's chat completions as they look on the wire, faults included; other voices say the same.
 
 Everything is decided from the profile and the request; nothing here knows a socket or a clock.
 """
@@ -13,6 +13,7 @@ from typing import Any
 from monitor.simulator import prose
 from monitor.simulator.exchange import LAST_CHUNK, Ending, Frame, Reply, Request, chunked, head, whole
 from monitor.simulator.profile import Fault, Profile, Refusal, UsageStyle, error
+from monitor.simulator.voices import Make, Speaker, Voice, key_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,8 +52,8 @@ def fields_of(body: bytes) -> dict[str, Any]:
     return fields if isinstance(fields, dict) else {}
 
 
-def completion(profile: Profile, request: Request, fields: dict[str, Any]) -> Reply:
-    """The reply to a request with those fields."""
+def completion(profile: Profile, request: Request, fields: dict[str, Any], make: Make | None = None) -> Reply:
+    """The reply to a request with those fields, in that voice; None is the one of chat completions."""
     refused = profile.refusal or _key_problem(profile, request)
     if refused:
         return refusal(profile, request, refused)
@@ -60,7 +61,22 @@ def completion(profile: Profile, request: Request, fields: dict[str, Any]) -> Re
     if isinstance(ask, Refusal):
         return whole(request, ask)
     plan = planned(profile, ask)
-    return (_streamed if ask.stream else _at_once)(profile, request, ask, plan)
+    if not ask.stream:
+        return _at_once(profile, request, ask, plan)
+    model = profile.served_model or ask.model
+    if make is None:
+        voice: Voice = _Envelope.of(request, model, profile, ask)
+    else:
+        voice = make(
+            Speaker(
+                id=request.id,
+                unix=request.unix,
+                model=model,
+                counts=profile.usage is not UsageStyle.NEVER,
+                shows_thoughts=bool(profile.reasoning_field),
+            )
+        )
+    return _streamed(profile, request, plan, voice)
 
 
 def refusal(profile: Profile, request: Request, answer: Refusal) -> Reply:
@@ -80,8 +96,7 @@ def refusal(profile: Profile, request: Request, answer: Refusal) -> Reply:
 
 
 def _key_problem(profile: Profile, request: Request) -> Refusal | None:
-    given = request.headers.get("authorization", "").removeprefix("Bearer ")
-    given = given or request.headers.get("api-key", "")
+    given = key_of(request.headers)
     if not profile.key or given == profile.key:
         return None
     if not given:
@@ -212,43 +227,70 @@ class _Pace:
 
 @dataclass(frozen=True, slots=True)
 class _Envelope:
-    """What is the same in every chunk of a stream."""
+    """The voice of chat completions: what is the same in every chunk of a stream."""
 
     before: str
     after: str
+    reasoning_field: str
+    usage: UsageStyle
+    asked: bool
+    """The request wants the usage."""
 
     @staticmethod
-    def of(request: Request, model: str, ask: Ask) -> "_Envelope":
+    def of(request: Request, model: str, profile: Profile, ask: Ask) -> "_Envelope":
         before = (
             f'data: {{"id":"chatcmpl-{request.id}","object":"chat.completion.chunk",'
             f'"created":{request.unix},"model":{json.dumps(model)},"system_fingerprint":"fp_simulated",'
             '"choices":['
         )
-        return _Envelope(before, '],"usage":null}\n\n' if ask.include_usage else "]}\n\n")
+        after = '],"usage":null}\n\n' if ask.include_usage else "]}\n\n"
+        return _Envelope(before, after, profile.reasoning_field, profile.usage, ask.include_usage)
 
-    def delta(self, delta: str, finish: str = "null") -> bytes:
+    def opening(self, fed: int) -> bytes:  # noqa: ARG002 - it counts at the end
+        return self._delta('"role":"assistant","content":"","refusal":null')
+
+    def text(self, escaped: str) -> bytes:
+        return self._delta(f'"content":"{escaped}"')
+
+    def thought(self, escaped: str) -> bytes:
+        return self._delta(f'"{self.reasoning_field}":"{escaped}"') if self.reasoning_field else b""
+
+    def closing(self, finish: str, fed: int, generated: int, thought: int) -> Iterator[bytes]:
+        usage = _usage(fed, generated, thought)
+        if self.usage is UsageStyle.ALWAYS:
+            choice = f'{{"index":0,"delta":{{"content":""}},"finish_reason":"{finish}"}}'
+            yield self._counted(usage, choice)
+        else:
+            yield self._delta("", f'"{finish}"')
+            if self.usage is UsageStyle.ASKED and self.asked:
+                yield self._counted(usage)
+        yield b"data: [DONE]\n\n"
+
+    def error(self, said: str) -> bytes:
+        return f"data: {said}\n\n".encode()
+
+    def _delta(self, delta: str, finish: str = "null") -> bytes:
         choice = f'{{"index":0,"delta":{{{delta}}},"logprobs":null,"finish_reason":{finish}}}'
         return f"{self.before}{choice}{self.after}".encode()
 
-    def usage(self, usage: str, choice: str = "") -> bytes:
+    def _counted(self, usage: str, choice: str = "") -> bytes:
         return f'{self.before}{choice}],"usage":{usage}}}\n\n'.encode()
 
 
-def _usage(plan: Plan) -> str:
+def _usage(fed: int, generated: int, thought: int) -> str:
     return json.dumps(
         {
-            "prompt_tokens": plan.input,
-            "completion_tokens": plan.total,
-            "total_tokens": plan.input + plan.total,
+            "prompt_tokens": fed,
+            "completion_tokens": generated,
+            "total_tokens": fed + generated,
             "prompt_tokens_details": {"cached_tokens": 0},
-            "completion_tokens_details": {"reasoning_tokens": plan.reasoning},
+            "completion_tokens_details": {"reasoning_tokens": thought},
         },
         separators=(",", ":"),
     )
 
 
-def _streamed(profile: Profile, request: Request, ask: Ask, plan: Plan) -> Reply:
-    envelope = _Envelope.of(request, profile.served_model or ask.model, ask)
+def _streamed(profile: Profile, request: Request, plan: Plan, voice: Voice) -> Reply:
     starts = min(profile.headers_ms, profile.ttft_ms) / 1000
     headers = [
         ("content-type", "text/event-stream; charset=utf-8"),
@@ -257,15 +299,17 @@ def _streamed(profile: Profile, request: Request, ask: Ask, plan: Plan) -> Reply
         ("openai-processing-ms", f"{starts * 1000:.0f}"),
     ]
     opening = Frame(starts, head(request, 200, headers))
-    role = Frame(starts, envelope.delta('"role":"assistant","content":"","refusal":null'))
-    body, ending = _body(
-        profile, role, _tokens(profile, request, plan, envelope), _closing(profile, ask, plan, envelope)
+    first = voice.opening(plan.input)
+    role = [Frame(starts, first)] if first else []
+    closing = (
+        Frame(0.0, data) for data in voice.closing(plan.finish, plan.input, plan.total, plan.reasoning)
     )
-    closing = [LAST_CHUNK] if ending is Ending.COMPLETE else []
-    return Reply(200, chain([opening], chunked(body), closing), ending)
+    body, ending = _body(profile, role, _tokens(profile, request, plan, voice), closing, voice)
+    last = [LAST_CHUNK] if ending is Ending.COMPLETE else []
+    return Reply(200, chain([opening], chunked(body), last), ending)
 
 
-def _tokens(profile: Profile, request: Request, plan: Plan, envelope: _Envelope) -> Iterator[Frame]:
+def _tokens(profile: Profile, request: Request, plan: Plan, voice: Voice) -> Iterator[Frame]:
     pace = _Pace.of(profile, request.seed)
     sizes = cycle(profile.chunk_tokens)
     first = min(profile.chunk_tokens[0], plan.reasoning or plan.answer)
@@ -276,11 +320,9 @@ def _tokens(profile: Profile, request: Request, plan: Plan, envelope: _Envelope)
         stop = min(start + next(sizes), plan.reasoning if thinking else plan.total)
         due = max(due, pace.due(start, stop, first))
         if not thinking:
-            text = _answer(profile, plan, start, stop, shift)
-            yield Frame(due, envelope.delta(f'"content":"{text}"'), stop - start)
-        elif profile.reasoning_field:
-            text = prose.tokens(shift + start, shift + stop)
-            yield Frame(due, envelope.delta(f'"{profile.reasoning_field}":"{text}"'), stop - start)
+            yield Frame(due, voice.text(_answer(profile, plan, start, stop, shift)), stop - start)
+        elif thought := voice.thought(prose.tokens(shift + start, shift + stop)):
+            yield Frame(due, thought, stop - start)
         start = stop
 
 
@@ -291,23 +333,11 @@ def _answer(profile: Profile, plan: Plan, start: int, stop: int, shift: int) -> 
     return prose.escaped(profile.opening + ".") + prose.tokens(shift + start + 1, shift + stop)
 
 
-def _closing(profile: Profile, ask: Ask, plan: Plan, envelope: _Envelope) -> Iterator[Frame]:
-    finish = f'"{plan.finish}"'
-    if profile.usage is UsageStyle.ALWAYS:
-        choice = f'{{"index":0,"delta":{{"content":""}},"finish_reason":{finish}}}'
-        yield Frame(0.0, envelope.usage(_usage(plan), choice))
-    else:
-        yield Frame(0.0, envelope.delta("", finish))
-        if profile.usage is UsageStyle.ASKED and ask.include_usage:
-            yield Frame(0.0, envelope.usage(_usage(plan)))
-    yield Frame(0.0, b"data: [DONE]\n\n")
-
-
 def _body(
-    profile: Profile, role: Frame, tokens: Iterator[Frame], closing: Iterator[Frame]
+    profile: Profile, role: list[Frame], tokens: Iterator[Frame], closing: Iterator[Frame], voice: Voice
 ) -> tuple[Iterator[Frame], Ending]:
     """The events of the stream with the fault of the profile in their midst, and how they end."""
-    some = chain([role], _until(tokens, profile.fault_after))
+    some = chain(role, _until(tokens, profile.fault_after))
     match profile.fault:
         case Fault.STALLED:
             return some, Ending.HANG
@@ -318,7 +348,7 @@ def _body(
         case Fault.TRUNCATED:
             return some, Ending.COMPLETE
         case Fault.STREAM_ERROR:
-            event = Frame(0.0, f"data: {profile.error_event}\n\n".encode())
+            event = Frame(0.0, voice.error(profile.error_event))
             return chain(some, [event]), Ending.COMPLETE
         case Fault.MALFORMED:
             return chain(some, [Frame(0.0, b'data: {"id":"chatcmpl-\n\n')], tokens, closing), Ending.COMPLETE
@@ -326,9 +356,9 @@ def _body(
             every = profile.drip_ms / 1000
             return (Frame(n * every, b": keep-alive\n\n") for n in count(1)), Ending.HANG
         case Fault.BURST:
-            return _gathered(chain([role], tokens, closing)), Ending.COMPLETE
+            return _gathered(chain(role, tokens, closing)), Ending.COMPLETE
         case _:
-            return chain([role], tokens, closing), Ending.COMPLETE
+            return chain(role, tokens, closing), Ending.COMPLETE
 
 
 def _until(tokens: Iterator[Frame], most: int) -> Iterator[Frame]:
@@ -360,7 +390,7 @@ def _at_once(profile: Profile, request: Request, ask: Ask, plan: Plan) -> Reply:
         f'{{"id":"chatcmpl-{request.id}","object":"chat.completion","created":{request.unix},'
         f'"model":{json.dumps(profile.served_model or ask.model)},"system_fingerprint":"fp_simulated",'
         f'"choices":[{{"index":0,"message":{message},"logprobs":null,"finish_reason":"{plan.finish}"}}],'
-        f'"usage":{_usage(plan)}}}'
+        f'"usage":{_usage(plan.input, plan.total, plan.reasoning)}}}'
     )
     pace = _Pace.of(profile, request.seed)
     return whole(request, Refusal(status=200, body=body), pace.due(0, plan.total, 0))

@@ -24,6 +24,7 @@ from monitor.simulator.exchange import Call, Ending, Reply, Request, dribbled, w
 from monitor.simulator.ledger import PROMPT_KEPT, Entry, Ledger
 from monitor.simulator.profile import Behaviour, Fault, Profile, Refusal, altered, error
 from monitor.simulator.scenario import Scenario, Step
+from monitor.simulator.voices import door_at
 
 BACKLOG = 4096
 CHAT = "/v1/chat/completions"
@@ -164,8 +165,12 @@ class Simulator:
 def _played(profile: Profile, path: str, request: Request, entry: Entry) -> Reply:
     """What a provider replies, its faults on the wire included."""
     fields: dict[str, Any] = {}
-    if path == CHAT:
+    found = door_at(path)
+    if path == CHAT or found is not None:
         fields = chat.fields_of(request.body)
+        if found is not None:
+            door, model = found
+            fields = door.as_chat(fields, model)
         entry.model = str(fields.get("model", ""))
         entry.prompt = (chat.text_of(fields.get("messages")) or "")[:PROMPT_KEPT]
     if profile.fault is Fault.SILENT:
@@ -177,10 +182,11 @@ def _played(profile: Profile, path: str, request: Request, entry: Entry) -> Repl
 
 
 def _served(profile: Profile, path: str, request: Request, fields: dict[str, Any]) -> Reply:
-    if path == CHAT:
+    found = door_at(path)
+    if path == CHAT or found is not None:
         if request.method != "POST":
             return whole(request, error(405, "Only POST is accepted.", "invalid_request_error"))
-        return chat.completion(profile, request, fields)
+        return chat.completion(profile, request, fields, None if found is None else found[0].make)
     if path == "/health" and request.method in ("GET", "HEAD"):
         if profile.refusal:
             return chat.refusal(profile, request, profile.refusal)

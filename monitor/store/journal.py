@@ -308,6 +308,23 @@ class Journal:
 
         return self._database.read(work)
 
+    def newest_alerts(self, prefix: str) -> list[tuple[str, int, str]]:
+        """Incident, sequence and channel of all messages of the newest incident whose id begins like that."""
+
+        def work(connection: Connection) -> list[tuple[str, int, str]]:
+            table = schema.alert
+            newest = select(func.max(table.c.incident)).where(
+                table.c.incident.startswith(prefix, autoescape=True)
+            )
+            rows = connection.execute(
+                select(table.c.incident, table.c.sequence, table.c.channel)
+                .where(table.c.incident == newest.scalar_subquery())
+                .order_by(table.c.sequence, table.c.channel)
+            )
+            return [(row.incident, row.sequence, row.channel) for row in rows]
+
+        return self._database.read(work)
+
     def asked(self, since: Instant) -> tuple[list[Command], list[Announced]]:
         """What operators asked for and nobody has done yet, oldest first; and the maintenance
         announced that does not end before `since`."""
@@ -469,7 +486,10 @@ def _probe_row(result: Result, number: int) -> Row:
         "output_speed_milli": _milli(figures.output_speed),
         "throughput_milli": _milli(figures.effective_throughput),
         "stall_us": _us(figures.max_stall_ms),
-        "uncertainty_us": _us(figures.ttft_uncertainty_ms),
+        # Of the figure that was judged: the first token where there is one, else the whole answer.
+        "uncertainty_us": _us(
+            figures.total_uncertainty_ms if figures.ttft_ms is None else figures.ttft_uncertainty_ms
+        ),
         "input_tokens": figures.input_tokens,
         "output_tokens": figures.output_tokens,
         "reasoning_tokens": figures.reasoning_tokens,

@@ -71,6 +71,25 @@ def closed(phase: Phase, peer: str) -> Fault:
     return Fault(FaultKind.CLOSED, phase, f"{peer} closed the connection {_DURING[phase]}")
 
 
+def late(phase: Phase, name: str, peer: str, length: float) -> Fault:
+    """The fault of a limit of `length` seconds that passed; `name` is what was to be looked up."""
+    within = f"within {seconds(length)}"
+    text = {
+        Phase.DNS: f"the name {name} was not resolved {within}",
+        Phase.CONNECT: f"no connection to {peer} {within}",
+        Phase.TLS: f"no TLS handshake with {peer} {within}",
+        Phase.REQUEST: f"{peer} did not take the request {within}",
+        Phase.HEADERS: f"no answer from {peer} {within}",
+        Phase.BODY: f"the answer of {peer} was not complete {within}",
+    }[phase]
+    return Fault(FaultKind.TIMEOUT, phase, text)
+
+
+def silent(peer: str) -> Fault:
+    """The limit of whoever reads passed; only the reader knows which one that is."""
+    return Fault(FaultKind.TIMEOUT, Phase.BODY, f"nothing more came from {peer} in time")
+
+
 def seconds(length: float) -> str:
     """`10 s`, `2.5 s`, `300 ms`: a limit as people write it."""
     return f"{length:.4g} s" if length >= 1.0 else f"{length * 1000.0:.3g} ms"

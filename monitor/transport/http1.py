@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 import httptools
 
+from monitor.core.observation import clean
 from monitor.core.wire import FaultKind
 
 _OURS = frozenset({b"accept-encoding", b"connection", b"transfer-encoding"})
@@ -151,6 +152,16 @@ class Response:
         if self.status is None:
             return "the answer is not HTTP"
         return "the answer's body breaks the rules of HTTP"
+
+
+def readable(raw: list[tuple[bytes, bytes]]) -> dict[str, str]:
+    """Headers as a `Reply` gives them: names in lower case, repeated ones joined, text cleaned."""
+    headers: dict[str, str] = {}
+    for raw_name, raw_value in raw:
+        name = clean(raw_name.decode("latin-1").lower())
+        value = clean(raw_value.decode("latin-1"))
+        headers[name] = f"{headers[name]}, {value}" if name in headers else value
+    return headers
 
 
 def _ends_with_connection(headers: list[tuple[bytes, bytes]]) -> bool:

@@ -1,4 +1,4 @@
-"""Non-blocking sockets of our own: connecting, and the one place that reads and stamps."""
+"""Non-blocking sockets of our own: connecting to the first address that answers."""
 
 import asyncio
 import errno
@@ -11,27 +11,44 @@ from monitor.core.wire import Fault, FaultKind, Phase, WireFault
 from monitor.transport.fault import broken
 from monitor.transport.patience import Patience
 from monitor.transport.resolver import Address
+from monitor.transport.stamps import Stamps, tcp_info
+from monitor.transport.waking import Waking
 
 STAGGER_S = 0.25
 """How long an attempt has the field to itself before the next address is tried beside it (RFC 8305)."""
 READ_BYTES = 64 * 1024
+_CROWDED_S = 0.01
+"""How soon to knock again where a Unix socket has more callers than it can keep waiting."""
 
 
 class Connected(NamedTuple):
     """A connection that stands."""
 
     sock: socket.socket
-    address: Address
+    address: Address | str
+    """Or the path of a Unix socket."""
     took: float
     """Seconds this attempt took. Time that other addresses were given first is not in it."""
+    exact: bool
+    """The kernel's figure; else it is only what we saw, so at most as much."""
+    slack: float
+    """Seconds by which it may have taken less; 0 where it is exact."""
+    since: float
+    """Monotonic seconds at which it certainly did not stand yet, so nothing can have come before."""
 
 
-async def connect(addresses: Sequence[Address], patience: Patience, until: float) -> Connected:
+async def connect(
+    addresses: Sequence[Address],
+    patience: Patience,
+    until: float,
+    stamps: Stamps,
+    waking: Waking | None = None,
+) -> Connected:
     """The first of the addresses that answers.
 
     Raises WireFault when each of them said no; TimeUp when none answered by `until`.
     """
-    race = _Race(asyncio.get_running_loop(), addresses)
+    race = _Race(asyncio.get_running_loop(), addresses, stamps, waking)
     try:
         race.next()
         if not race.over.done():
@@ -41,19 +58,81 @@ async def connect(addresses: Sequence[Address], patience: Patience, until: float
         race.close()
 
 
-def receive(sock: socket.socket, buffer: memoryview) -> tuple[int, float]:
-    """Read what is there into the buffer: how many bytes (0 at the end), and when they came.
+async def connect_unix(path: str, patience: Patience, until: float) -> Connected:
+    """The server that listens on that socket.
 
-    The moment is that of the read, taken before anybody looks at the bytes. Raises OSError.
+    Raises WireFault when nobody does; TimeUp when it does not take us in by `until`.
     """
-    count = sock.recv_into(buffer)
-    return count, monotonic()
+    started = monotonic()
+    try:
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    except OSError as exc:
+        raise WireFault(broken(exc.errno, Phase.CONNECT, path), monotonic()) from None
+    try:
+        code = await _knock(sock, path, patience, until)
+    except BaseException:
+        sock.close()
+        raise
+    if code:
+        sock.close()
+        raise WireFault(nobody(code, path), monotonic())
+    took = monotonic() - started
+    return Connected(sock, path, took, exact=False, slack=took, since=started)
+
+
+async def _knock(sock: socket.socket, path: str, patience: Patience, until: float) -> int:
+    """Until we are let in (0), or somebody says no (an errno). Raises TimeUp."""
+    loop = asyncio.get_running_loop()
+    # There is no waiting for a place in the queue, as there is in TCP: one has to ask again.
+    while (code := sock.connect_ex(path)) == errno.EAGAIN:
+        pause: asyncio.Future[None] = loop.create_future()
+        timer = loop.call_later(_CROWDED_S, _settle, pause)
+        try:
+            await patience.wait(pause, until)
+        finally:
+            timer.cancel()
+    return code
+
+
+def _settle(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
+
+
+def nobody(code: int, path: str) -> Fault:
+    """The fault behind an errno of connecting to a Unix socket."""
+    if code in (errno.ENOENT, errno.ENOTDIR):
+        text = f"there is no socket {path}: does the server run?"
+        return Fault(FaultKind.REFUSED, Phase.CONNECT, text, code)
+    if code in (errno.ENOTSOCK, errno.EPROTOTYPE):
+        return Fault(FaultKind.LOCAL, Phase.CONNECT, f"{path} is no socket that one can connect to", code)
+    return broken(code, Phase.CONNECT, f"the socket {path}")
+
+
+def _took(sock: socket.socket, seen: float) -> tuple[float, bool]:
+    """How long connecting took in seconds, and whether that is exact.
+
+    The kernel times the round trip itself; we hear of it when the loop gets round to it. Where
+    something was sent twice the kernel's figure is not that of the whole.
+    """
+    info = tcp_info(sock)
+    if info is None or info.retransmissions or not 0 < info.rtt_us * 1e-6 <= seen:
+        return seen, False
+    return info.rtt_us * 1e-6, True
 
 
 class _Race:
     """Attempts at several addresses: the next starts when one fails or takes too long."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, addresses: Sequence[Address]) -> None:
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        addresses: Sequence[Address],
+        stamps: Stamps,
+        waking: Waking | None,
+    ) -> None:
+        self._stamps = stamps
+        self._waking = waking
         self.over: asyncio.Future[None] = loop.create_future()
         self._loop = loop
         self._waiting: Iterator[Address] = iter(addresses)
@@ -105,9 +184,11 @@ class _Race:
             self._failed(address, exc.errno)
             return False
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        # Before it connects, so that not even the first segment goes without.
+        self._stamps.switch_on(sock)
         code = sock.connect_ex(address.sockaddr)
         if code == 0:
-            self._winner = Connected(sock, address, monotonic() - started)
+            self._won(sock, address, started, monotonic())
             return True
         if code == errno.EINPROGRESS:
             self._running[sock] = (address, started)
@@ -126,12 +207,18 @@ class _Race:
             return
         code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if code == 0:
-            self._winner = Connected(sock, address, now - started)
+            self._won(sock, address, started, now)
             self._finish()
         else:
             sock.close()
             self._failed(address, code)
             self.next()
+
+    def _won(self, sock: socket.socket, address: Address, started: float, now: float) -> None:
+        took, exact = _took(sock, now - started)
+        quiet = started if self._waking is None else max(started, self._waking.quiet)
+        slack = 0.0 if exact else now - min(quiet, now)
+        self._winner = Connected(sock, address, took, exact, slack, started)
 
     def _finish(self) -> None:
         if not self.over.done():

@@ -38,8 +38,19 @@ def context_for(ca_file: Path | None) -> ssl.SSLContext:
     Building it costs 85 ms, so there is one per file for the life of the process.
     Raises OSError where the file cannot be read, ValueError where it holds no certificate.
     """
-    context = ssl.create_default_context()
+    context = _context(ca_file)
     context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
+@functools.cache
+def http2_context_for(ca_file: Path | None) -> ssl.SSLContext:
+    """The same for the stock transport, which sets of its own accord what it offers in it."""
+    return _context(ca_file)
+
+
+def _context(ca_file: Path | None) -> ssl.SSLContext:
+    context = ssl.create_default_context()
     if ca_file is not None:
         try:
             context.load_verify_locations(cafile=ca_file)
@@ -61,6 +72,12 @@ class Session:
         """The other side said goodbye."""
         self.error: ssl.SSLError | None = None
         """What broke the session while it was read, behind the text that was still whole."""
+        self._records = _Records()
+
+    @property
+    def settled(self) -> bool:
+        """The last bytes that came completed a record, and it was not the goodbye."""
+        return self._records.complete and not self.ended
 
     def shake(self) -> bool:
         """One step of the handshake; True when it is done. Raises ssl.SSLError.
@@ -81,6 +98,7 @@ class Session:
 
     def put(self, data: memoryview) -> None:
         """Take bytes that came from the network."""
+        self._records.follow(data)
         self._in.write(data)
 
     def seal(self, data: bytes) -> bytes:
@@ -92,7 +110,7 @@ class Session:
 
     def open(self, data: memoryview) -> bytes:
         """All plain text that can be had, now that these bytes came; `ended` and `error` tell of the rest."""
-        self._in.write(data)
+        self.put(data)
         pieces = []
         # Asking in vain raises an exception, which costs more than reading a record.
         while self._in.pending or self._tls.pending():
@@ -111,10 +129,45 @@ class Session:
 
     def certificate_days(self, now: Instant) -> float | None:
         """Days until the server's certificate expires; negative once it has."""
-        if not self._certificate:
-            return None
-        expires = ssl.cert_time_to_seconds(str(self._certificate["notAfter"]))
-        return (expires * SECOND - now) / DAY
+        return days_left(self._certificate, now)
+
+
+def days_left(certificate: Mapping[str, object] | None, now: Instant) -> float | None:
+    """Days until that certificate expires; negative once it has, None without one."""
+    if not certificate:
+        return None
+    expires = ssl.cert_time_to_seconds(str(certificate["notAfter"]))
+    return (expires * SECOND - now) / DAY
+
+
+class _Records:
+    """Follows where the records of TLS end: a head of five bytes, the last two of which count the rest."""
+
+    __slots__ = ("_head", "_left")
+
+    def __init__(self) -> None:
+        self._head = b""
+        self._left = 0
+
+    @property
+    def complete(self) -> bool:
+        """No record is under way."""
+        return not self._left and not self._head
+
+    def follow(self, data: memoryview) -> None:
+        at, size = 0, len(data)
+        while at < size:
+            if self._left:
+                step = min(self._left, size - at)
+                self._left -= step
+                at += step
+                continue
+            step = 5 - len(self._head)
+            self._head += bytes(data[at : at + step])
+            at += step
+            if len(self._head) == 5:
+                self._left = int.from_bytes(self._head[3:], "big")
+                self._head = b""
 
 
 def refusal(error: ssl.SSLError, host: str, phase: Phase) -> Fault:

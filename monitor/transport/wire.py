@@ -4,6 +4,7 @@ Of HTTPX only that is used which its continuation `httpx2` has too; to change ov
 import here.
 """
 
+import asyncio
 import functools
 from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import asynccontextmanager
@@ -13,14 +14,18 @@ from typing import Any
 
 import httpx
 
-from monitor.core.observation import clean
+from monitor.config.proxy import Proxy
 from monitor.core.timeline import Timeline
-from monitor.core.wire import Arrival, Limits, Reply, Request
+from monitor.core.wire import Arrival, Limits, Reply, Request, Wire
 from monitor.transport.connection import Connection, Means, Target
-from monitor.transport.http1 import request_bytes
+from monitor.transport.http1 import readable, request_bytes
+from monitor.transport.http2 import Http2Wire, Means2
+from monitor.transport.proxy import login
 from monitor.transport.resolver import Ip, Resolver
 from monitor.transport.sockets import READ_BYTES
-from monitor.transport.tls import Turns, context_for
+from monitor.transport.stamps import stamps
+from monitor.transport.tls import Turns, context_for, http2_context_for
+from monitor.transport.waking import Waking, waking_of
 
 _PORTS = {"http": 80, "https": 443}
 
@@ -32,9 +37,12 @@ class StampedStream(httpx.AsyncByteStream):
         self._connection = connection
         self._deadline = deadline
 
-    def read(self, until: float) -> Coroutine[Any, Any, Arrival | None]:
-        """The next bytes; None at the proper end. Raises WireFault, TIMEOUT if nothing came by `until`."""
-        return self._connection.read(until)
+    def read(self, until: float, gather_s: float = 0.0) -> Coroutine[Any, Any, Arrival | None]:
+        """The next bytes; None at the proper end. Raises WireFault, TIMEOUT if nothing came by `until`.
+
+        They may gather for `gather_s` before they are read.
+        """
+        return self._connection.read(until, gather_s)
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         while (arrival := await self._connection.read(self._deadline)) is not None:
@@ -60,8 +68,10 @@ class Transport(httpx.AsyncBaseTransport):
         *,
         ip: Ip = "auto",
         ca_file: Path | None = None,
+        proxy: Proxy | None = None,
         resolver: Resolver | None = None,
         turns: Turns | None = None,
+        waking: Waking | None = None,
     ) -> None:
         self._own_resolver = resolver is None
         self._means = Means(
@@ -69,13 +79,17 @@ class Transport(httpx.AsyncBaseTransport):
             turns=turns or Turns(),
             context=context_for(ca_file),
             ip=ip,
+            stamps=stamps(),
+            waking=waking,
+            proxy=proxy,
             buffer=memoryview(bytearray(READ_BYTES)),
         )
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         timeline: Timeline = request.extensions["timeline"]
         limits: Limits = request.extensions["limits"]
-        connection = Connection(self._means, _target(request, await request.aread()), timeline, limits)
+        target = _target(request, await request.aread(), self._means.proxy)
+        connection = Connection(self._means, target, timeline, limits)
         try:
             await connection.open()
         except BaseException:
@@ -92,14 +106,18 @@ class Transport(httpx.AsyncBaseTransport):
             await self._means.resolver.aclose()
 
 
-def _target(request: httpx.Request, body: bytes) -> Target:
+def _target(request: httpx.Request, body: bytes, proxy: Proxy | None) -> Target:
     url = request.url
+    path, headers = url.raw_path, request.headers.raw
+    if proxy is not None and proxy.kind == "http" and url.scheme == "http":
+        # No tunnel: the proxy itself asks for it (RFC 9112, 3.2.2).
+        path, headers = b"http://" + url.netloc + path, [*headers, *login(proxy)]
     return Target(
         host=url.raw_host.decode("ascii"),
         port=url.port or _PORTS[url.scheme],
         secure=url.scheme == "https",
         method=request.method,
-        request=request_bytes(request.method, url.raw_path, request.headers.raw, body),
+        request=request_bytes(request.method, path, headers, body),
     )
 
 
@@ -118,24 +136,15 @@ class ProbeReply:
     @property
     def headers(self) -> Mapping[str, str]:
         if self._headers is None:
-            self._headers = _readable(self._response.headers.raw)
+            self._headers = readable(self._response.headers.raw)
         return self._headers
 
     @property
     def certificate_days(self) -> float | None:
         return self._stream.certificate_days()
 
-    def read(self, until: float) -> Coroutine[Any, Any, Arrival | None]:
-        return self._stream.read(until)
-
-
-def _readable(raw: list[tuple[bytes, bytes]]) -> dict[str, str]:
-    headers: dict[str, str] = {}
-    for raw_name, raw_value in raw:
-        name = clean(raw_name.decode("latin-1").lower())
-        value = clean(raw_value.decode("latin-1"))
-        headers[name] = f"{headers[name]}, {value}" if name in headers else value
-    return headers
+    def read(self, until: float, gather_s: float = 0.0) -> Coroutine[Any, Any, Arrival | None]:
+        return self._stream.read(until, gather_s)
 
 
 class _Exchange:
@@ -185,23 +194,55 @@ class ProbeWire:
 
 
 class Transports:
-    """One wire for each (ip, ca_file); they share the resolver and the turns at TLS handshakes."""
+    """One wire for each kind of way; they share the resolver and the turns at TLS handshakes."""
 
-    def __init__(self) -> None:
+    def __init__(self, waking: Waking | None = None) -> None:
         self._resolver = Resolver()
         self._turns = Turns()
-        self._wires: dict[tuple[Ip, Path | None], ProbeWire] = {}
+        self._waking = waking
+        self.stamps = stamps()
+        self._wires: dict[tuple[Ip, Path | None, Proxy | None, bool], Wire] = {}
 
-    def wire(self, ip: Ip = "auto", ca_file: Path | None = None) -> ProbeWire:
+    def wire(
+        self,
+        ip: Ip = "auto",
+        ca_file: Path | None = None,
+        proxy: Proxy | None = None,
+        *,
+        http2: bool = False,
+    ) -> Wire:
         """The wire for these settings. Raises OSError or ValueError if the CA file is no good.
 
         The first one for a CA file blocks for up to 85 ms: ask for them all before probing begins.
         """
-        key = (ip, ca_file)
+        key = (ip, ca_file, proxy, http2)
         if key not in self._wires:
-            transport = Transport(ip=ip, ca_file=ca_file, resolver=self._resolver, turns=self._turns)
-            self._wires[key] = ProbeWire(transport)
+            self._wires[key] = self._http2(ip, ca_file, proxy) if http2 else self._own(ip, ca_file, proxy)
         return self._wires[key]
+
+    def _own(self, ip: Ip, ca_file: Path | None, proxy: Proxy | None) -> ProbeWire:
+        return ProbeWire(
+            Transport(
+                ip=ip,
+                ca_file=ca_file,
+                proxy=proxy,
+                resolver=self._resolver,
+                turns=self._turns,
+                waking=self._waking,
+            )
+        )
+
+    def _http2(self, ip: Ip, ca_file: Path | None, proxy: Proxy | None) -> Http2Wire:
+        return Http2Wire(
+            Means2(
+                resolver=self._resolver,
+                turns=self._turns,
+                context=http2_context_for(ca_file),
+                ip=ip,
+                waking=self._waking,
+                proxy=proxy,
+            )
+        )
 
     async def aclose(self) -> None:
         """End the resolver."""
@@ -211,7 +252,7 @@ class Transports:
 @asynccontextmanager
 async def open_transports() -> AsyncIterator[Transports]:
     """The transports of a daemon; leaving ends the resolver. Probes must be over by then."""
-    transports = Transports()
+    transports = Transports(waking_of(asyncio.get_running_loop()))
     try:
         yield transports
     finally:

@@ -63,6 +63,10 @@ def create(library: Library, *, public: bool) -> ASGIApp:
         "/-/healthy": _healthy,
         "/-/ready": routes.ready,
     }
+    if not public:
+        paths |= {
+            "/api/v1/daemon": routes.api_daemon,
+        }
     application = Starlette(
         routes=[Route(path, handler, methods=["GET"]) for path, handler in paths.items()],
         exception_handlers={
@@ -181,6 +185,9 @@ class _Routes:
             return api_v1.incidents(snapshot.incidents[:limit])
 
         return await self._document(request, ("incidents", limit), JSON, render)
+
+    async def api_daemon(self, request: Request) -> Response:
+        return await self._document(request, "daemon", JSON, api_v1.daemon)
 
     # The process itself
 

@@ -196,7 +196,7 @@ def _environment() -> Environment:
         for name in (
             *("share", "percent", "milliseconds", "speed", "count", "lasting", "seconds", "dollars", "price"),
             *("moment", "short", "clock", "day", "policy", "worst", "tally", "overall", "headline"),
-            *("subline",),
+            *("subline", "too_busy", "in_passing"),
         )
     }
     environment.filters["iso"] = iso

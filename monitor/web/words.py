@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from datetime import date, datetime, tzinfo
 from decimal import Decimal
 
+from monitor.core import overload
 from monitor.core.budget import Price
 from monitor.core.instant import DAY, Instant, as_datetime, say
 from monitor.core.snapshot import EndpointSnapshot, Shown, Snapshot
@@ -224,3 +225,19 @@ def policy(said: Mapping[str, bool | str | None] | None) -> list[str]:
     if moderation:
         out.append(f"moderation: {moderation}")
     return out
+
+
+# The monitor itself
+
+
+def too_busy(snapshot: Snapshot) -> str | None:
+    """What operators must know of a monitor that cannot time well; None: it can, or nobody vouches for it."""
+    heartbeat = snapshot.heartbeat
+    return None if heartbeat is None or snapshot.stale else overload.warning(heartbeat.status)
+
+
+def in_passing(snapshot: Snapshot) -> str | None:
+    """How well the monitor keeps up, on a quiet line; None where that is not known, or not for everybody."""
+    heartbeat = snapshot.heartbeat
+    load = None if heartbeat is None or snapshot.stale else overload.from_status(heartbeat.status)
+    return None if load is None else overload.in_passing(load) or None

@@ -40,8 +40,10 @@ def daemon_was_here(
     details: Mapping[str, str] | None = None,
     learnt: Mapping[str, Learnt] | None = None,
     beats: bool = True,
+    status: Mapping[str, Any] | None = None,
 ) -> None:
-    """One look a minute of each endpoint, the last one just now. `beats`: it is still at work."""
+    """One look a minute of each endpoint, the last one just now. `beats`: it is still at work, and says
+    this of itself."""
     now = clock.now()
     with _journal(url) as journal:
         journal.register(looks, now)
@@ -49,7 +51,7 @@ def daemon_was_here(
             known = (learnt or {}).get(endpoint, Learnt())
             detail = (details or {}).get(endpoint, "so it was")
             journal.write(_steps(endpoint, outcomes, detail, known, now))
-        journal.beat(now, {"version": "test"})
+        journal.beat(now, {"version": "test", **(status or {})})
         if not beats:
             journal.stop(Instant(now - 90 * SECOND))
 

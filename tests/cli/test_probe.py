@@ -4,7 +4,7 @@ import pytest
 
 from monitor.core.outcome import Outcome
 from monitor.core.verdict import Learnt
-from tests.cli.command import on_terminal, uptoken
+from tests.cli.command import on_terminal, probe, uptoken
 from tests.cli.stored import daemon_was_here
 from tests.cli.written import NOWHERE, database, model
 
@@ -27,11 +27,11 @@ LLM_ROWS = [
 def look(simulated, write, tmp_path):
     """Probe `acme/one` of the simulator while it behaves like that."""
 
-    def look(behaviour="ok", *words, more="", env=None):
+    def look(behaviour="ok", *words, more=""):
         simulated.define("acme", ttft_ms=30, tokens_per_s=400)
         simulated.set("acme", behaviour)
         path = write(model("acme", simulated.base_url("acme"), more=more))
-        return uptoken("probe", "acme/one", *words, "--config", path, cwd=tmp_path, env=env)
+        return probe("acme/one", *words, "--config", path, cwd=tmp_path)
 
     return look
 
@@ -83,7 +83,7 @@ def test_figures_tokens_cost_and_the_answer_are_beneath(look):
 def test_a_model_that_thinks_has_a_row_for_it(simulated, write, tmp_path):
     simulated.define("acme", ttft_ms=20, tokens_per_s=800, reasoning_tokens=30)
     path = write(model("acme", simulated.base_url("acme"), more="max_tokens = 100"))
-    seen = uptoken("probe", "acme/one", "--config", path, cwd=tmp_path)
+    seen = probe("acme/one", "--config", path, cwd=tmp_path)
     assert seen.status == 0
     assert list(rows(seen.out))[7:9] == ["first reasoning token", "first answer token"]
     assert "30 reasoning" in seen.out
@@ -95,10 +95,10 @@ def test_a_plain_url_has_no_rows_for_tokens(simulated, write, tmp_path):
         '[provider.site]\nprotocol = "http"\n'
         f'[[provider.site.endpoints]]\nname = "health"\nurl = "{simulated.health_url("acme")}"\n'
     )
-    seen = uptoken("probe", "site/health", "--config", path, cwd=tmp_path)
+    seen = probe("site/health", "--config", path, cwd=tmp_path)
     assert seen.status == 0
     assert "token" not in seen.out
-    assert uptoken("probe", "site/health", "--json", "--config", path, cwd=tmp_path).json["answer"] is None
+    assert probe("site/health", "--json", "--config", path, cwd=tmp_path).json["answer"] is None
 
 
 @pytest.mark.parametrize(
@@ -135,7 +135,9 @@ def test_json_has_everything_by_the_names_of_the_api(look):
     assert told["endpoint"] == "acme/one"
     assert (told["outcome"], told["blame"], told["detail"]) == ("ok", None, None)
     assert told["timeline"]["first_answer"] > told["timeline"]["request_sent"] > 0
-    assert told["ttft_ms"] == pytest.approx(told["timeline"]["first_answer"], abs=10)
+    assert told["ttft_ms"] + told["timeline"]["own_ms"] == pytest.approx(
+        told["timeline"]["first_answer"], abs=10
+    )
     assert told["served_model"] == "sim-model"
     assert told["answer"].startswith("pong")
     assert told["cost_usd"].startswith("0.0000")
@@ -146,7 +148,7 @@ def test_json_has_everything_by_the_names_of_the_api(look):
 def test_an_id_is_found_in_any_case(simulated, write, tmp_path):
     simulated.define("acme")
     path = write(model("acme", simulated.base_url("acme")))
-    seen = uptoken("probe", "ACME/One", "--json", "--config", path, cwd=tmp_path)
+    seen = probe("ACME/One", "--json", "--config", path, cwd=tmp_path)
     assert (seen.status, seen.json["endpoint"]) == (0, "acme/one")
 
 
@@ -185,7 +187,7 @@ def test_only_its_own_secrets_are_needed(simulated, write, tmp_path):
         '[channel.ops]\nurl = "${env:NOT_SET_EITHER}"\n',
         '[database]\nurl = "postgresql://u:${env:NOR_THIS}@127.0.0.1:1/x"\n',
     )
-    assert uptoken("probe", "acme/one", "--config", path, cwd=tmp_path).status == 0
+    assert probe("acme/one", "--config", path, cwd=tmp_path).status == 0
 
 
 @pytest.mark.parametrize("words", [[], ["--json"]])
@@ -193,7 +195,7 @@ def test_a_key_that_the_server_echoes_is_not_shown(words, simulated, write, tmp_
     # The simulator quotes the key that it refuses, as real servers do.
     simulated.define("acme", key="sk-another")
     path = write(model("acme", simulated.base_url("acme"), more='api_key = "${env:KEY}"'))
-    seen = uptoken("probe", "acme/one", *words, "--config", path, cwd=tmp_path, env={"KEY": KEY})
+    seen = probe("acme/one", *words, "--config", path, cwd=tmp_path, env={"KEY": KEY})
     assert seen.status == 3
     assert "auth_failed" in seen.out
     assert KEY not in seen.out + seen.err
@@ -210,7 +212,7 @@ def test_it_knows_what_the_daemon_learnt(simulated, write, database_url, tmp_pat
     learnt = Learnt(identity=f"openai-chat {base_url} sim-model", worked=True, served_model="sim-model-v1")
     daemon_was_here(database_url, {"acme/one": [Outcome.OK]}, learnt={"acme/one": learnt})
     path = write(database(database_url), model("acme", base_url))
-    seen = uptoken("probe", "acme/one", "--json", "--config", path, cwd=tmp_path)
+    seen = probe("acme/one", "--json", "--config", path, cwd=tmp_path)
     assert (seen.status, seen.json["outcome"]) == (1, "model_swapped")
     assert "sim-model-v1" in seen.json["detail"]
 
@@ -221,7 +223,7 @@ def test_nothing_is_stored(simulated, write, tmp_path):
     daemon_was_here(url, {"acme/one": [Outcome.OK] * 3})
     path = write(database(url), model("acme", simulated.base_url("acme")))
     before = (tmp_path / "uptoken.db").read_bytes()
-    assert uptoken("probe", "acme/one", "--config", path, cwd=tmp_path).status == 0
+    assert probe("acme/one", "--config", path, cwd=tmp_path).status == 0
     assert (tmp_path / "uptoken.db").read_bytes() == before
 
 
@@ -243,6 +245,30 @@ def test_where_blocks_cannot_be_shown_there_are_signs(simulated, write, tmp_path
     simulated.define("acme", ttft_ms=20)
     path = write(model("acme", simulated.base_url("acme")))
     env = {"PYTHONIOENCODING": "ascii"}
-    seen = uptoken("probe", "acme/one", "--config", path, cwd=tmp_path, env=env)
+    seen = probe("acme/one", "--config", path, cwd=tmp_path, env=env)
     assert seen.status == 0
     assert "####" in seen.out
+
+
+def test_each_protocol_of_a_model_is_probed_by_its_own_id(simulated, write, tmp_path):
+    # So slow that a busy machine reads the first token before the second one is there.
+    simulated.define("acme", ttft_ms=400, tokens_per_s=40, chunk_tokens=[2])
+    door = simulated.base_url("acme").removesuffix("/v1")
+    entries = {
+        "anthropic": door,
+        "gemini": f"{door}/v1beta",
+        "openai-responses": f"{door}/v1",
+        "azure-openai": door,
+    }
+    also = ", ".join(f'{{ protocol = "{name}", base_url = "{url}" }}' for name, url in entries.items())
+    path = write(model("acme", simulated.base_url("acme"), more=f"max_tokens = 16\nalso = [{also}]"))
+    for name in entries:
+        seen = uptoken("probe", f"acme/one.{name}", "--json", "--config", path, cwd=tmp_path)
+        assert (seen.status, seen.json["outcome"], seen.json["protocol"]) == (0, "ok", name)
+        assert seen.json["model"] == seen.json["served_model"] == "sim-model"
+        assert seen.json["answer"].startswith("pong")
+        assert seen.json["output_tokens"] == 16
+        assert seen.json["cost_usd"] is not None
+    seen = uptoken("probe", "acme/one.gemini", "--config", path, cwd=tmp_path)
+    assert "first answer token" in rows(seen.out)
+    assert "acme/one.gemini  gemini" in seen.out

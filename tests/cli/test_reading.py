@@ -9,6 +9,7 @@ import pytest
 from monitor.cli import main
 from monitor.cli.reports import write_csv
 from monitor.core.outcome import Outcome
+from monitor.core.overload import Load, to_status
 from tests.cli.command import on_terminal, uptoken
 from tests.cli.stored import daemon_was_here
 from tests.cli.written import NOWHERE, database, model
@@ -253,4 +254,43 @@ def test_what_a_provider_says_cannot_steer_the_terminal(write, database_url, tmp
     assert (
         "[red]no[/red] :boom:"
         in on_terminal("status", "acme/one", "--config", path, cwd=tmp_path, columns=200).plain
+    )
+
+
+# The monitor itself
+
+
+@pytest.fixture
+def strained(write, tmp_path):
+    """A config whose daemon says this of itself."""
+
+    def strained(since=None, **load):
+        url = f"sqlite:///{tmp_path}/uptoken.db"
+        last = to_status(Load(looks=200, loop_lag_ms=1.2, core_delay=0.01, start_late_ms=2.0, **load))
+        status = {"last_10m": last, "too_busy_since": since, "overload": None}
+        daemon_was_here(url, {"acme/one": [OK] * 3}, status=status)
+        return write(database(url), model("acme", NOWHERE))
+
+    return strained
+
+
+def test_status_ends_with_how_well_the_monitor_keeps_up(strained, capsys):
+    lines = said(capsys, "status", "--config", strained(set_aside=1)).splitlines()
+    assert lines[-1].startswith("This monitor, last 10 min: loop lag 1.2 ms (p99), waited for a core 1.0%")
+    assert "too busy" not in "".join(lines)
+
+
+def test_status_begins_with_a_machine_that_is_too_busy(strained, capsys):
+    first, *_ = said(
+        capsys, "status", "--config", strained("2026-11-22T01:00:00.000Z", set_aside=68)
+    ).splitlines()
+    assert first.startswith("This machine is too busy to time well. In the last 10 min 34% of 200 looks were")
+
+
+def test_status_as_json_has_what_the_daemon_says_of_itself(strained, capsys):
+    daemon = told(capsys, "status", "--config", strained(set_aside=1))["daemon"]
+    assert (daemon["last_10m"]["set_aside"], daemon["too_busy_since"], daemon["stopped_at"]) == (
+        1,
+        None,
+        None,
     )

@@ -1,6 +1,6 @@
 """Two small protocols, so that the loader is tested without the real ones."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -10,6 +10,8 @@ from monitor.config.values import Duration, Table, Text, Url
 
 class ChatSettings(ModelSettings):
     """A language model."""
+
+    max_tokens_field: Literal["auto", "max_tokens", "max_completion_tokens"] = "auto"
 
 
 class WebExpect(Table):

@@ -22,7 +22,16 @@ def test_it_loads_with_every_example_switched_on(tmp_path):
     path.write_text(re.sub(r"^#(?=[^ #\n])", "", path.read_text(), flags=re.MULTILINE))
     config = load(path, settings_registry(), NOW)
     assert config.warnings == ()
-    assert {"openai", "azure", "anthropic-gateway", "zenmux", "openrouter", "own"} <= config.providers.keys()
+    assert {
+        "openai",
+        "azure",
+        "anthropic",
+        "google",
+        "gateway",
+        "zenmux",
+        "openrouter",
+        "own",
+    } <= config.providers.keys()
     assert not any(provider.startswith("sim-") for provider in config.providers)
 
 

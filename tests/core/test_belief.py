@@ -1,6 +1,7 @@
 """What is believed after looking twice, and what follows from it."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -14,9 +15,19 @@ from monitor.core.belief import (
     confirmation_at,
     needs_tick,
 )
+from monitor.core.figures import Figures
 from monitor.core.instant import HOUR, MINUTE, SECOND, Instant, Span
+from monitor.core.outcome import Outcome
 from monitor.core.step import Step, belief_from_json, belief_json, step_from_json, to_json
+from monitor.core.verdict import Learnt, Verdict
 from tests.core.believing import START, Stage, degraded, look, rules
+
+UNSURE = Verdict(
+    outcome=Outcome.SELF_OVERLOAD,
+    detail="the first token is known only to within 900 ms",
+    figures=Figures(ttft_ms=9000.0, total_ms=9000.0),
+    learnt=Learnt(),
+)
 
 
 def test_the_first_working_look_makes_an_endpoint_up_without_a_notice() -> None:
@@ -197,6 +208,25 @@ def test_troubles_of_the_monitor_never_change_a_state() -> None:
     stage = Stage().play("g" + "m" * 3)
     assert stage.state is State.UP
     assert stage.alerts == []
+
+
+@given(st.lists(st.sampled_from("gbstcG"), max_size=25), st.sets(st.integers(0, 24)))
+def test_a_look_that_we_could_not_time_might_as_well_not_have_been(
+    letters: list[str], places: set[int]
+) -> None:
+    """Whatever it measured: neither state, runs, rules, incidents nor messages know of it."""
+    with_it, without = (Stage(rules=degraded(ttft_p50=1000.0, error_rate=50.0)) for _ in range(2))
+    for place, letter in enumerate(letters):
+        slow = {"ttft_ms": 2000.0} if letter == "G" else {}
+        if place in places:
+            with_it.tell(replace(look(with_it.now, "m"), verdict=UNSURE))
+        with_it.play(letter.lower(), **slow)
+        without.play(letter.lower(), **slow)
+    one, other = with_it.belief, without.belief
+    for name in ("state", "since", "reason", "classified", "runs", "holding", "incident", "misconfigured"):
+        assert getattr(one, name) == getattr(other, name), name
+    assert with_it.updates == without.updates
+    assert [alert.text for alert in with_it.alerts] == [alert.text for alert in without.alerts]
 
 
 # Rules over a window

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from monitor.core.figures import Figures, TokenSource, measure, output_speed
 from monitor.core.observation import Observation, Usage
-from monitor.core.timeline import Channel, Phases, Timeline, Token, pack, phases, unpack
+from monitor.core.timeline import Channel, Clock, Phases, Timeline, Token, pack, phases, unpack
 
 
 def token(
@@ -177,12 +177,73 @@ def test_no_figure_is_ever_negative_or_infinite(
         assert figures.ttft_ms <= figures.ttfat_ms
 
 
+def test_a_request_that_took_long_to_send_makes_the_first_token_uncertain() -> None:
+    line = timeline([token(1.0), token(2.0)])
+    line.sending_s = 0.004
+    line.tokens[0].earliest = 0.990
+    figures = measure(Observation(timeline=line))
+    assert figures.ttft_uncertainty_ms == pytest.approx(14.0)
+
+
+def test_a_name_or_a_handshake_that_we_heard_of_late_makes_it_uncertain_too() -> None:
+    line = timeline([token(1.0), token(2.0)])
+    line.slack_s = 0.007
+    assert measure(Observation(timeline=line)).ttft_uncertainty_ms == pytest.approx(7.0)
+
+
+def test_the_end_of_a_plain_check_lies_in_an_interval() -> None:
+    line = timeline([], end=3.0)
+    assert measure(Observation(timeline=line)).total_uncertainty_ms is None
+    line.end_earliest = 3.0
+    assert measure(Observation(timeline=line)).total_uncertainty_ms == 0.0
+    assert "end" not in phases(line).bounds
+    line.end_earliest, line.sending_s, line.slack_s = 2.988, 0.002, 0.001
+    figures = measure(Observation(timeline=line))
+    assert figures.total_uncertainty_ms == pytest.approx(15.0)
+    assert figures.ttft_uncertainty_ms is None
+    assert "end" in phases(line).bounds
+
+
+def test_a_gap_between_tokens_that_were_left_to_gather_is_a_bound() -> None:
+    line = timeline([token(1.0), token(2.0)])
+    assert not measure(Observation(timeline=line)).max_stall_bound
+    line.gathered = True
+    assert measure(Observation(timeline=line)).max_stall_bound
+
+
+def test_what_is_a_bound_is_told_with_the_moments() -> None:
+    line = timeline([token(1.0), token(2.0)], end=3.0)
+    assert phases(line).bounds == frozenset()
+    line.tokens[0].earliest = 0.9
+    line.bounds.update(("terminal", "connect_ms"))
+    told = {"connect_ms", "first_token", "first_answer", "terminal", "end"}
+    assert phases(line).bounds == told
+
+
+def test_a_timeline_that_was_stored_before_there_were_bounds_is_read_as_exact() -> None:
+    blob = bytes((1, 0b11, 0)) + bytes((2 << 1, 3 << 1))
+    assert unpack(blob) == Phases(dns_ms=0.002, connect_ms=0.003)
+
+
 OFFSETS = st.one_of(st.none(), st.integers(0, 10**9).map(lambda us: us / 1000.0))
 
 
-@given(st.builds(Phases, **{name: OFFSETS for name in Phases.__dataclass_fields__ if name != "clock"}))
-def test_a_timeline_survives_being_packed_to_the_microsecond(moments: Phases) -> None:
-    assert unpack(pack(moments)) == moments
+MOMENTS = [name for name in Phases.__dataclass_fields__ if name not in ("clock", "gathered", "bounds")]
+
+
+@given(
+    st.builds(
+        Phases,
+        **dict.fromkeys(MOMENTS, OFFSETS),
+        clock=st.sampled_from(Clock),
+        gathered=st.booleans(),
+    ),
+    st.sets(st.sampled_from(MOMENTS)),
+)
+def test_a_timeline_survives_being_packed_to_the_microsecond(moments: Phases, bounds: set[str]) -> None:
+    there = {name for name in bounds if getattr(moments, name) is not None}
+    bounded = replace(moments, bounds=frozenset(there))
+    assert unpack(pack(bounded)) == bounded
 
 
 def test_a_packed_timeline_is_small() -> None:

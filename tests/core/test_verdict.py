@@ -308,3 +308,29 @@ def test_only_a_rate_limit_makes_us_wait() -> None:
     limited = ask(refusal(429, headers={"retry-after": "30"}))
     assert until(limited, 0, 60 * SECOND) == 30 * SECOND  # type: ignore[arg-type]
     assert ask(refusal(503, headers={"retry-after": "30"})).retry_after is None
+
+
+@pytest.mark.parametrize(
+    ("width_s", "outcome"),
+    [
+        (0.0, Outcome.SLOW),
+        (0.004, Outcome.SLOW),
+        (0.009, Outcome.SELF_OVERLOAD),
+        (0.100, Outcome.SELF_OVERLOAD),
+    ],
+)
+def test_a_page_whose_end_we_timed_badly_is_not_slow(width_s: float, outcome: Outcome) -> None:
+    line = replace(plain().timeline, end_earliest=0.2 - width_s)
+    verdict = judge(replace(plain(), timeline=line), Expect(elapsed_ms=100.0), Learnt(), model=None)
+    assert verdict.outcome is outcome
+
+
+def test_a_wide_interval_is_narrow_beside_a_long_time() -> None:
+    line = replace(plain().timeline, end=2.05, end_earliest=2.0)
+    assert judge(replace(plain(), timeline=line), Expect(), Learnt(), model=None).outcome is Outcome.OK
+
+
+def test_what_a_page_says_of_itself_stands_however_badly_it_was_timed() -> None:
+    line = replace(plain().timeline, end_earliest=0.1)
+    verdict = judge(replace(plain(503), timeline=line), Expect(), Learnt(), model=None)
+    assert verdict.outcome is Outcome.HTTP_5XX

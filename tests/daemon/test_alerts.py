@@ -67,6 +67,8 @@ def test_a_message_arrives_as_it_was_written(
     sqlite_home: Home, simulated: Simulated, receiver: Receiver
 ) -> None:
     home = sqlite_home
+    # Slow enough for its speed to be told though this machine may be busy.
+    simulated.define("acme", tokens_per_s=1000)
     simulated.define("keyed")
     home.configure(
         SITE,

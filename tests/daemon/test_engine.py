@@ -6,7 +6,7 @@ from tests.support.both import on_both_databases
 from tests.support.daemon import Home, alerting, channel, until
 from tests.support.llama import Llama
 from tests.support.receiver import Receiver
-from tests.support.records import Records
+from tests.support.records import BUSY, Records
 from tests.support.relay import Exchange, relaying
 
 TOKENS = 1500
@@ -36,7 +36,7 @@ def test_figures_are_those_of_the_engine(home: Home, llama: Llama) -> None:
         fixed = f'name = "long"\nslug = "long"\nmax_tokens = {TOKENS}\nbody = {{ ignore_eos = true }}'
         home.configure(DEFAULTS, alerting(), model("llama", llama, relay.url, fixed))
         daemon = home.ready()
-        daemon.wait("probe.stored", count=PROBES)
+        daemon.wait("probe.stored", outcome="ok", count=PROBES)
         assert daemon.stop()[0] == 0
         records = home.records()
         probes = records.rows("SELECT * FROM uptoken_probe WHERE outcome = 'ok' ORDER BY at_us")
@@ -93,8 +93,8 @@ def test_real_answers_and_refusals_are_judged(
     daemon = home.ready(env={"GOOD": llama_with_key.api_key, "BAD": "sk-of-somebody-else"})
     receiver.wait(lambda message: message.title.startswith("NEEDS YOU"), count=2)
     receiver.wait(lambda message: message.title.startswith("DEGRADED"))
-    daemon.wait("probe.stored", endpoint="keyed/good", count=2)
-    daemon.wait("probe.stored", endpoint="llama/right", count=2)
+    daemon.wait("probe.stored", endpoint="keyed/good", outcome="ok", count=2)
+    daemon.wait("probe.stored", endpoint="llama/right", outcome="ok", count=2)
     assert daemon.stop()[0] == 0
 
     records = home.records()
@@ -105,7 +105,7 @@ def test_real_answers_and_refusals_are_judged(
         "keyed/good": {"ok"},
         "robbed/bad": {"auth_failed"},
     }
-    blames = records.rows("SELECT DISTINCT outcome, blame FROM uptoken_probe WHERE blame IS NOT NULL")
+    blames = records.rows("SELECT DISTINCT outcome, blame FROM uptoken_probe WHERE blame <> 'monitor'")
     assert dict(map(tuple, blames)) == {
         "wrong_answer": "degraded",
         "bad_request": "config",
@@ -124,9 +124,55 @@ def test_real_answers_and_refusals_are_judged(
     assert all("sk-of-somebody-else" not in json.dumps(line) for line in daemon.lines)
 
 
+@on_both_databases
+def test_one_model_is_watched_over_three_protocols(
+    home: Home, llama_with_key: Llama, receiver: Receiver
+) -> None:
+    door = llama_with_key.base_url.removesuffix("/v1")
+    home.configure(
+        '[defaults]\ninterval = "2s"\ntimeout = "1800ms"\nlabels = { tier = "gold" }\n',
+        alerting(),
+        channel("ops", receiver.url),
+        model(
+            "llama",
+            llama_with_key,
+            llama_with_key.base_url,
+            f"""max_tokens = 20
+            price = {{ input = "1.00", output = "2.00" }}
+            also = [
+              {{ protocol = "anthropic", base_url = "{door}" }},
+              {{ protocol = "openai-responses" }},
+              {{ protocol = "anthropic", base_url = "{door}", slug = "keyless", api_key = false }},
+            ]""",
+            key="GOOD",
+        ),
+    )
+    assert llama_with_key.api_key is not None
+    daemon = home.ready(env={"GOOD": llama_with_key.api_key})
+    over = ("", ".anthropic", ".openai-responses")
+    for protocol in over:
+        daemon.wait("probe.stored", endpoint=f"llama/tiny-random{protocol}", outcome="ok", count=2)
+    # No sibling is taken for another: here only one has no key, and that one is told.
+    told = receiver.wait(lambda message: message.title.startswith("NEEDS YOU"))
+    assert told.title == "NEEDS YOU: llama tiny-random over anthropic"
+    assert daemon.stop()[0] == 0
+    records = home.records()
+    outcomes = _outcomes(records)
+    assert outcomes.pop("llama/keyless") == {"auth_failed"}
+    assert outcomes.keys() == {f"llama/tiny-random{each}" for each in over}
+    assert set().union(*outcomes.values()) <= {"ok", "self_overload"}  # the machine may be busy
+    probes = records.rows("SELECT * FROM uptoken_probe WHERE outcome = 'ok'")
+    assert {probe.token_source for probe in probes} == {"usage"}
+    assert {probe.output_tokens <= 20 and probe.ttft_ms is not None for probe in probes} == {True}
+    assert all(probe.cost_usd for probe in probes)
+    for each in over:
+        assert records.state(f"llama/tiny-random{each}") == "up"
+        records.check_slots(f"llama/tiny-random{each}")
+
+
 def _outcomes(records: Records) -> dict[str, set[str]]:
     found: dict[str, set[str]] = {}
     for probe in records.probes():
-        if probe.outcome != "cancelled":  # cut off when the daemon was stopped
+        if probe.outcome not in ("cancelled", BUSY):  # cut off when the daemon was stopped, or not timed
             found.setdefault(probe.endpoint, set()).add(probe.outcome)
     return found

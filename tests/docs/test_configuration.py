@@ -3,8 +3,10 @@
 import re
 import tomllib
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
+import anyio
 import pytest
 from pydantic import BaseModel
 
@@ -31,6 +33,7 @@ from monitor.config.settings import (
 from monitor.protocols import settings_registry
 from monitor.protocols.http import HttpExpect
 from tests.docs.pages import TOP, code, page, rows, tables
+from tests.protocols.replay import KEY, Recording, Replay, look, look_of
 
 MANUAL = page("configuration.md")
 NOW = datetime(2026, 11, 21, 22, tzinfo=UTC)
@@ -44,6 +47,7 @@ def keys(*models: type[BaseModel], but: frozenset[str] = frozenset()) -> set[str
 EVERY = keys(EndpointSettings, but=GIVEN)
 MODEL = keys(ModelSettings, but=GIVEN)
 HTTP = settings_registry()["http"]
+CHAT_KEYS = keys(settings_registry()["openai-chat"], but=GIVEN) - MODEL
 
 SECTIONS: dict[str, set[str]] = {
     "`[site]`": keys(Site),
@@ -52,6 +56,9 @@ SECTIONS: dict[str, set[str]] = {
     "`[provider.NAME]`": keys(Provider) - {"id"} | {"endpoints"},
     "Every endpoint": EVERY,
     "Language models": MODEL - EVERY,
+    "`openai-chat` and `azure-openai`": CHAT_KEYS,
+    "`azure-openai`": keys(settings_registry()["azure-openai"], but=GIVEN) - MODEL - CHAT_KEYS,
+    "`anthropic`": keys(settings_registry()["anthropic"], but=GIVEN) - MODEL,
     "`http`": keys(HTTP, but=GIVEN) - EVERY,
     "`expect` of a language model": keys(ModelExpect),
     "`expect` of a URL": keys(HttpExpect),
@@ -90,6 +97,26 @@ def test_no_protocol_is_left_out():
     assert {f'"{name}"' for name in settings_registry()} <= shown
 
 
+def test_every_key_of_a_protocol_is_told_somewhere():
+    told_of = set().union(*SECTIONS.values())
+    for settings in settings_registry().values():
+        assert keys(settings, but=GIVEN) <= told_of
+
+
+def test_the_table_of_protocols_says_what_is_sent():
+    table = tables(MANUAL.section("Protocols of language models"))[0]
+    models = {name for name, one in settings_registry().items() if issubclass(one, ModelSettings)}
+    assert {code(row[0])[0] for row in table} == models
+    for protocol, base_url, appended, header, _ in table:
+        at = look_of(code(protocol)[0], base_url=code(base_url)[0], model="MODEL")
+        wire = Replay(Recording())
+        anyio.run(partial(look, at, wire=wire))
+        (request,) = wire.requests
+        assert request.url.startswith(code(base_url)[0] + code(appended)[0].removesuffix("…"))
+        name, _, value = code(header)[0].partition(": ")
+        assert request.headers[name] == value.replace("…", KEY)
+
+
 # Defaults: writing one out changes nothing
 
 
@@ -105,6 +132,9 @@ BEFORE: dict[str, str] = {
     "`[provider.NAME]`": CHAT,
     "Every endpoint": MODEL_ENDPOINT,
     "Language models": MODEL_ENDPOINT,
+    "`openai-chat` and `azure-openai`": MODEL_ENDPOINT,
+    "`azure-openai`": MODEL_ENDPOINT.replace("openai-chat", "azure-openai"),
+    "`anthropic`": MODEL_ENDPOINT.replace("openai-chat", "anthropic"),
     "`http`": URL_ENDPOINT,
     "`expect` of a language model": MODEL_ENDPOINT + "expect.",
     "`expect` of a URL": URL_ENDPOINT + "expect.",
@@ -180,7 +210,7 @@ def test_what_is_not_yet_available_is_refused_as_that(tmp_path: Path):
         elif "=" in key:
             text = f'[provider.p]\n{key}\n[[provider.p.endpoints]]\nname = "m"\n'
         else:
-            value = {"proxy": '"http://proxy.example"', "also": "[]"}[key]
+            value = {"proxy": '"http://proxy.example"'}[key]
             text = MODEL_ENDPOINT + f"{key} = {value}\n"
         with pytest.raises(ConfigError, match="not yet available"):
             loaded(tmp_path, text)

@@ -11,11 +11,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from monitor.config.secrets import SecretText
-from monitor.config.settings import ModelSettings
+from monitor.config.settings import EndpointSettings, ModelSettings
 from monitor.core.observation import Observation
 from monitor.core.timeline import Timeline
 from monitor.core.wire import Arrival, Fault, FaultKind, Limits, Phase, Request, WireFault
 from monitor.protocols import Look, registry
+from tests.protocols.script import script
 
 START = 1000.0
 KEY = "sk-very-secret-4271"
@@ -28,6 +29,7 @@ class Piece:
 
     data: bytes
     after: float = 0.010
+    stamped: bool = True
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,8 @@ class Replay:
         self.requests: list[Request] = []
         self.limits: list[Limits] = []
         self.open = 0
+        self.gathered: list[float] = []
+        """For how long each read let bytes gather."""
 
     @asynccontextmanager
     async def exchange(
@@ -73,13 +77,14 @@ class Replay:
         timeline.headers = due
         self.open += 1
         try:
-            yield PlayedReply(recording, due, limits)
+            yield PlayedReply(recording, due, limits, self.gathered)
         finally:
             self.open -= 1
 
 
 class PlayedReply:
-    def __init__(self, recording: Recording, now: float, limits: Limits) -> None:
+    def __init__(self, recording: Recording, now: float, limits: Limits, gathered: list[float]) -> None:
+        self._gathered = gathered
         self._pieces = iter(recording.pieces)
         self._next = next(self._pieces, None)
         self._recording = recording
@@ -99,7 +104,8 @@ class PlayedReply:
     def certificate_days(self) -> float | None:
         return self._recording.certificate_days
 
-    async def read(self, until: float) -> Arrival | None:
+    async def read(self, until: float, gather_s: float = 0.0) -> Arrival | None:
+        self._gathered.append(gather_s)
         until = min(until, self._deadline)
         if self._next is None:
             return self._end(until)
@@ -111,7 +117,7 @@ class PlayedReply:
         self._room -= len(piece.data)
         if self._room < 0:
             raise WireFault(Fault(FaultKind.TOO_LARGE, Phase.BODY, "the body is too large"), due)
-        return Arrival(piece.data, due, due - 0.002)
+        return Arrival(piece.data, due, due - 0.002, stamped=piece.stamped)
 
     def _end(self, until: float) -> None:
         ending = self._recording.ending
@@ -132,6 +138,11 @@ def reveal(text: SecretText) -> str:
 
 def look_of(protocol: str, **values: Any) -> Look:
     """One endpoint of that protocol, ready to be looked at."""
+    return registry()[protocol].prepare(settings_of(protocol, **values), reveal)
+
+
+def settings_of(protocol: str, **values: Any) -> EndpointSettings:
+    """One endpoint of that protocol, as the config has it."""
     module = registry()[protocol]
     settings: dict[str, Any] = {
         "id": "acme/thing",
@@ -144,10 +155,10 @@ def look_of(protocol: str, **values: Any) -> Look:
     if issubclass(module.Settings, ModelSettings):
         settings |= {
             "model": "acme-1",
-            "base_url": "https://api.acme.example/v1",
+            "base_url": script(protocol).BASE_URL,
             "api_key": SecretText("${env:KEY}"),
         }
-    return module.prepare(module.Settings(**settings | values), reveal)
+    return module.Settings(**settings | values)
 
 
 async def look(

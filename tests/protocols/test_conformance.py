@@ -3,6 +3,7 @@
 import asyncio
 import json
 import random
+from contextlib import suppress
 from dataclasses import fields, is_dataclass
 from typing import Any
 
@@ -19,6 +20,7 @@ from monitor.core.wire import Fault, FaultKind, Limits, Phase
 from monitor.protocols import Look, registry, settings_registry
 from tests.protocols.conversations import CONVERSATIONS
 from tests.protocols.replay import KEY, START, Piece, Recording, Replay, look, look_of, streamed
+from tests.protocols.script import script
 
 pytestmark = pytest.mark.anyio
 
@@ -40,6 +42,8 @@ def texts(value: object) -> list[str]:
         return [value]
     if isinstance(value, dict):
         return [text for pair in value.items() for part in pair for text in texts(part)]
+    if isinstance(value, tuple):
+        return [text for part in value for text in texts(part)]
     if is_dataclass(value):
         return [text for part in fields(value) for text in texts(getattr(value, part.name))]
     return []
@@ -127,21 +131,44 @@ async def test_noise_is_never_a_crash(name, reads, status):
     is_sound(await look(made(name), Recording([Piece(read) for read in reads if read], status=status)))
 
 
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(
-        st.sampled_from(["choices", "delta", "message", "content", "error", "usage", "code", "type", "detail",
-                         "finish_reason", "model", "id", "text", "reasoning", "tool_calls", "function",
-                         "prompt_tokens", "completion_tokens", "x_groq", "metadata", "msg", "loc", "name"]),
-        inner, max_size=5,
-    ),
-    max_leaves=25,
-)  # fmt: skip
+def words_of(name: str) -> tuple[list[str], list[str]]:
+    """The keys, and the texts of no more than a word, that the servers of a protocol are known to send."""
+    keys, texts = set(), set()
+
+    def gather(value: object) -> None:
+        if isinstance(value, dict):
+            keys.update(value)
+        for inner in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+            gather(inner)
+        if isinstance(value, str) and " " not in value:
+            texts.add(value)
+
+    for case in script(name).CASES.values():
+        for part in (case.body, *case.body.split(b"data: ")):
+            with suppress(ValueError):
+                gather(json.loads(part))
+    return sorted(keys), sorted(texts)
+
+
+def json_of(name: str) -> st.SearchStrategy[Any]:
+    """JSON of any shape, in the words of that protocol."""
+    keys, texts = words_of(name)
+    scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.sampled_from(texts)
+    return st.recursive(
+        scalars,
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(keys), inner, max_size=5),
+        max_leaves=25,
+    )
+
+
+JSON = st.one_of(
+    *(json_of(name) for name, one in registry().items() if issubclass(one.Settings, ModelSettings))
+)
 
 
 @every_protocol
 @given(st.lists(JSON, max_size=4), STATUSES, st.booleans())
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=150, deadline=None)
 async def test_json_of_any_shape_is_never_a_crash(name, values, status, as_stream):
     bodies = [json.dumps(value).encode() for value in values]
     if as_stream:

@@ -37,6 +37,19 @@ async def test_an_empty_body_ends_with_the_headers():
     assert seen.timeline.end == pytest.approx(HEADERS)
 
 
+async def test_the_end_is_exact_where_its_stamp_is_its_own():
+    seen = await look(page(), answered(b"fine", b"!"))
+    assert seen.timeline.end_earliest == seen.timeline.end
+    unstamped = Recording([Piece(b"fine"), Piece(b"!", stamped=False)])
+    seen = await look(page(), unstamped)
+    assert seen.timeline.end_earliest == pytest.approx(seen.timeline.end - 0.002)
+
+
+async def test_who_was_cut_off_has_no_end_to_be_exact_about():
+    seen = await look(page(), answered(b"fi", ending=FaultKind.RESET))
+    assert seen.timeline.end_earliest is None
+
+
 async def test_the_request():
     wire = Replay(answered())
     at = page(method="HEAD", headers={"X-Key": SecretText("${env:KEY}"), "accept": SecretText("text/html")})

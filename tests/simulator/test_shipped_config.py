@@ -68,7 +68,16 @@ def test_every_example_loads_once_its_marks_are_taken_away(text, tmp_path):
     everything = tmp_path / "config.toml"
     everything.write_text(examples(text))
     config = load(everything, settings_registry(), NOW)
-    assert {"openai", "azure", "anthropic-gateway", "zenmux", "openrouter", "own"} <= config.providers.keys()
+    assert {
+        "openai",
+        "azure",
+        "anthropic",
+        "google",
+        "gateway",
+        "zenmux",
+        "openrouter",
+        "own",
+    } <= config.providers.keys()
     assert not config.warnings
 
 

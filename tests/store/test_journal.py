@@ -8,13 +8,16 @@ import pytest
 from sqlalchemy import Connection, func, select
 
 from monitor.core.belief import Quiet, QuietSpan
+from monitor.core.figures import Figures
 from monitor.core.instant import HOUR, MINUTE, SECOND, Instant, Span
 from monitor.core.outcome import Outcome
+from monitor.core.overload import INCIDENT, LASTS, Load
 from monitor.core.slots import Gap, GapReason, Grid, Segment
 from monitor.core.step import Known, Sent, Step
-from monitor.store import lock, migrate, schema
+from monitor.store import history, lock, migrate, schema
 from monitor.store.engine import Database, DatabaseAway, DatabaseRefused
 from monitor.store.journal import Journal
+from monitor.strain import Held, Vigil
 from tests.core.believing import Stage
 from tests.support.truth import START, result, step
 
@@ -246,3 +249,26 @@ def test_who_lost_the_lock_writes_nothing_even_if_nobody_took_it(database: Datab
     with pytest.raises(DatabaseAway, match="held the lock"):
         journal.write([step(2)])
     owned.release()
+
+
+def test_a_spell_that_was_told_is_known_to_the_next_daemon(journal: Journal) -> None:
+    assert journal.newest_alerts(INCIDENT) == []
+    vigil, busy = Vigil(["ops", "chat"], None), Load(looks=100, set_aside=50)
+    vigil.look(busy, busy, None, START, LASTS)
+    alerts = vigil.look(busy, busy, None, Instant(START + 5 * MINUTE), LASTS)
+    journal.write([Step(alerts=alerts)])
+    held = Held.of(journal.newest_alerts(INCIDENT))
+    assert held == Held(START, ("chat", "ops"))
+    resumed, fine = Vigil([], None, held), Load(looks=100)
+    resumed.look(fine, fine, None, Instant(START + 10 * MINUTE), LASTS)
+    journal.write([Step(alerts=resumed.look(fine, fine, None, Instant(START + 15 * MINUTE), LASTS))])
+    assert Held.of(journal.newest_alerts(INCIDENT)) is None
+
+
+def test_how_exactly_a_plain_check_was_timed_is_kept(journal: Journal, database: Database) -> None:
+    figures = Figures(total_ms=180.0, total_uncertainty_ms=7.25)
+    journal.write([Step(result=result(figures=figures))])
+    (head,) = database.read(history.heads).values()
+    assert head.last is not None
+    assert head.last.figures.total_uncertainty_ms == 7.25
+    assert head.last.figures.ttft_uncertainty_ms is None

@@ -119,6 +119,7 @@ def test_a_probe_is_shown_with_the_figures_of_the_manual(database: Database) -> 
         "max_stall_ms": 12.345,
         "total_ms": 1144.118,
         "ttft_uncertainty_ms": 0.0,
+        "total_uncertainty_ms": None,
         "input_tokens": 30,
         "output_tokens": 64,
         "reasoning_tokens": None,

@@ -10,6 +10,9 @@ from monitor.core.slots import Gap, GapReason, Grid
 from monitor.store import schema
 from monitor.store.engine import Database
 
+BUSY = "self_overload"
+"""What a machine that is too busy makes of a look: it says nothing of anybody, and no state depends on it."""
+
 
 class Probe(NamedTuple):
     id: str

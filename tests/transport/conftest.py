@@ -1,5 +1,6 @@
 """Servers, names and certificates for the tests of the transport."""
 
+import gc
 import socket
 import ssl
 from collections.abc import AsyncIterator, Iterator
@@ -8,9 +9,27 @@ from typing import Protocol
 
 import pytest
 
+from monitor.clock import monotonic
+from monitor.config.proxy import Proxy
 from monitor.transport.resolver import Ip, Resolver
+from monitor.transport.stamps import receive, stamps
 from monitor.transport.wire import ProbeWire, Transport, Transports, open_transports
 from tests.transport.servers import Certificates, NameServer, Script, Server, make_certificates
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _stamping() -> None:
+    """The kernel begins to stamp a moment after the first socket of the process asked for it."""
+    with socket.create_server(("127.0.0.1", 0)) as door, socket.socket() as ours:
+        stamps().switch_on(ours)
+        ours.connect(door.getsockname())
+        theirs, _ = door.accept()
+        with theirs:
+            deadline, since = monotonic() + 10, monotonic()
+            theirs.send(b"x")
+            while not receive(ours, memoryview(bytearray(8)), since).stamped:
+                assert monotonic() < deadline, "this kernel gives no stamps"
+                theirs.send(b"x")
 
 
 class Serve(Protocol):
@@ -21,6 +40,7 @@ class Serve(Protocol):
         family: socket.AddressFamily = socket.AF_INET,
         context: ssl.SSLContext | None = None,
         port: int = 0,
+        path: Path | None = None,
     ) -> Server: ...
 
 
@@ -35,8 +55,9 @@ def serve() -> Iterator[Serve]:
         family: socket.AddressFamily = socket.AF_INET,
         context: ssl.SSLContext | None = None,
         port: int = 0,
+        path: Path | None = None,
     ) -> Server:
-        servers.append(Server(script, family=family, context=context, port=port))
+        servers.append(Server(script, family=family, context=context, port=port, path=path))
         return servers[-1]
 
     yield start
@@ -69,7 +90,9 @@ def wire(transports: Transports) -> ProbeWire:
 
 
 class Named(Protocol):
-    def __call__(self, ip: Ip = "auto", ca_file: Path | None = None) -> ProbeWire: ...
+    def __call__(
+        self, ip: Ip = "auto", ca_file: Path | None = None, proxy: Proxy | None = None
+    ) -> ProbeWire: ...
 
 
 @pytest.fixture
@@ -77,8 +100,8 @@ async def named(names: NameServer) -> AsyncIterator[Named]:
     """A wire that asks our own name server."""
     resolver = Resolver(nameservers=[names.address])
 
-    def make(ip: Ip = "auto", ca_file: Path | None = None) -> ProbeWire:
-        return ProbeWire(Transport(ip=ip, ca_file=ca_file, resolver=resolver))
+    def make(ip: Ip = "auto", ca_file: Path | None = None, proxy: Proxy | None = None) -> ProbeWire:
+        return ProbeWire(Transport(ip=ip, ca_file=ca_file, proxy=proxy, resolver=resolver))
 
     yield make
     await resolver.aclose()
@@ -86,7 +109,9 @@ async def named(names: NameServer) -> AsyncIterator[Named]:
 
 @pytest.fixture
 def open_files() -> Iterator[None]:
-    """Afterwards as many files are open as before."""
+    """Afterwards as many files are open as before; but one stays, for stamps, as long as the process does."""
+    stamps()
+    gc.collect()  # what an earlier test let lie would vanish in the middle of this one
     before = _open_files()
     yield
     assert _open_files() == before

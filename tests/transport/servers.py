@@ -60,6 +60,16 @@ class Peer:
         """Say nothing more until the test is over."""
         self._stopping.wait(30)
 
+    def exactly(self, size: int) -> bytes:
+        """So many bytes."""
+        data = b""
+        while len(data) < size:
+            piece = self.sock.recv(size - len(data))
+            if not piece:
+                raise ConnectionError("the client went away")
+            data += piece
+        return data
+
     def until_closed(self) -> None:
         """Wait for the client to go away."""
         self.sock.settimeout(30)
@@ -86,19 +96,24 @@ class Server:
         family: socket.AddressFamily = socket.AF_INET,
         context: ssl.SSLContext | None = None,
         port: int = 0,
+        path: Path | None = None,
     ) -> None:
+        """With a `path` it listens on that Unix socket instead."""
         self._script = script
         self._context = context
         self._stopping = threading.Event()
         self._threads: list[threading.Thread] = []
-        self.host = "127.0.0.1" if family is socket.AF_INET else "::1"
+        self.host = "::1" if family is socket.AF_INET6 else "127.0.0.1"
+        if path is not None:
+            family = socket.AF_UNIX
         self._listener = socket.socket(family, socket.SOCK_STREAM)
         self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family is socket.AF_INET6:
             self._listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        self._listener.bind((self.host, port))
+        self._listener.bind((self.host, port) if path is None else str(path))
         self._listener.listen(256)
-        self.port: int = self._listener.getsockname()[1]
+        self._is_tcp = path is None
+        self.port: int = self._listener.getsockname()[1] if path is None else 8000
         self._acceptor = threading.Thread(target=self._accept, daemon=True)
         self._acceptor.start()
 
@@ -123,7 +138,8 @@ class Server:
                 sock, _ = self._listener.accept()
             except OSError:
                 return
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if self._is_tcp:
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             thread = threading.Thread(target=self._play, args=(sock,), daemon=True)
             self._threads.append(thread)
             thread.start()

@@ -3,22 +3,30 @@
 The daemon takes what is there for permanent every few seconds, so that no sweep holds up its loop.
 """
 
+import asyncio
 import contextlib
 import gc
+import weakref
+from pathlib import Path
 
 import pytest
 
+from monitor import upkeep
 from monitor.clock import monotonic
+from monitor.config.proxy import Kind, Proxy
 from monitor.core.timeline import Timeline
-from monitor.core.wire import Limits, Request, WireFault
-from monitor.transport.wire import ProbeWire
+from monitor.core.wire import Limits, Request, Wire, WireFault
+from monitor.transport.wire import ProbeWire, Transports
 from tests.transport.conftest import Named, Serve
-from tests.transport.servers import OK, Certificates, NameServer, Peer, Zone, answers
+from tests.transport.h2_server import context, serves
+from tests.transport.proxies import connects, socks
+from tests.transport.servers import OK, Certificates, NameServer, Peer, Script, Zone, answers
+from tests.transport.test_http2 import says_ok
 
 pytestmark = pytest.mark.anyio
 
 
-async def ask(wire: ProbeWire, url: str) -> None:
+async def ask(wire: Wire, url: str) -> None:
     """One exchange within a fifth of a second, however it ends."""
     start = monotonic()
     limits = Limits(deadline=start + 0.2, connect_s=0.2)
@@ -28,7 +36,7 @@ async def ask(wire: ProbeWire, url: str) -> None:
                 pass
 
 
-async def circles(wire: ProbeWire, url: str) -> int:
+async def circles(wire: Wire, url: str) -> int:
     """How many objects a second exchange leaves in circles; the first one may load things."""
     await ask(wire, url)
     gc.collect()
@@ -82,3 +90,80 @@ async def test_nor_does_a_name_that_is_not_resolved_in_time(named: Named, names:
 
 async def test_nor_does_a_refused_connection(wire: ProbeWire, free_port: int) -> None:
     assert await circles(wire, f"http://127.0.0.1:{free_port}/") == 0
+
+
+async def test_nor_does_a_tunnel(transports: Transports, certificates: Certificates, serve: Serve) -> None:
+    server, proxy = serve(answers(OK), context=certificates.good), serve(connects())
+    wire = transports.wire(ca_file=certificates.authority, proxy=Proxy("http", "127.0.0.1", proxy.port))
+    assert await circles(wire, server.url(host="good.test")) == 0
+
+
+async def test_nor_does_socks(transports: Transports, serve: Serve) -> None:
+    server, proxy = serve(answers(OK)), serve(socks())
+    wire = transports.wire(proxy=Proxy("socks5", "127.0.0.1", proxy.port))
+    assert await circles(wire, server.url()) == 0
+
+
+@pytest.mark.parametrize(
+    "script", [answers(b"HTTP/1.1 407 no\r\n\r\n"), answers(b"\x05\xff"), answers(), Peer.hang]
+)
+@pytest.mark.parametrize("kind", ["http", "socks5"])
+async def test_nor_does_a_proxy_that_turns_us_away(
+    kind: Kind, script: Script, transports: Transports, serve: Serve
+) -> None:
+    wire = transports.wire(proxy=Proxy(kind, "127.0.0.1", serve(script).port))
+    assert await circles(wire, "https://api.test/") == 0
+
+
+async def test_nor_does_a_unix_socket(tmp_path: Path, transports: Transports, serve: Serve) -> None:
+    path = tmp_path / "s.sock"
+    serve(answers(OK), path=path)
+    wire = transports.wire(proxy=Proxy("unix", path=str(path)))
+    assert await circles(wire, "http://a.test/") == 0
+    path.unlink()
+    assert await circles(wire, "http://a.test/") == 0
+
+
+async def test_http2_leaves_circles_of_its_own_but_nothing_of_ours_in_them(
+    transports: Transports, certificates: Certificates, serve: Serve
+) -> None:
+    server = serve(serves(says_ok), context=context(certificates, "h2"))
+    wire = transports.wire(ca_file=certificates.authority, http2=True)
+    url = server.url(host="localhost")
+    await ask(wire, url)
+    gc.collect()
+    gc.disable()
+    try:
+        exchange = wire.exchange(
+            Request("GET", url, {}), Timeline(monotonic()), Limits(deadline=monotonic() + 5, connect_s=5)
+        )
+        ours = weakref.ref(exchange._asking)
+        async with exchange as reply:
+            assert await reply.read(monotonic() + 5) is not None
+        del exchange, reply
+        for _ in range(9):  # what the library's generators hold goes with the next turns of the loop
+            await asyncio.sleep(0)
+        assert ours() is None
+    finally:
+        gc.enable()
+
+
+class Circle:
+    """It holds itself."""
+
+    def __init__(self) -> None:
+        self.itself = self
+
+
+def test_what_was_in_use_at_a_sweep_is_found_by_the_thorough_one() -> None:
+    circle = Circle()
+    there = weakref.ref(circle)
+    try:
+        upkeep.sweep()
+        del circle
+        upkeep.sweep()
+        assert there() is not None
+        upkeep.sweep_all()
+        assert there() is None
+    finally:
+        gc.unfreeze()

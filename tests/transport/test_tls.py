@@ -2,6 +2,7 @@
 
 import asyncio
 import ssl
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -358,6 +359,27 @@ async def test_a_turn_that_is_granted_and_cancelled_at_once_is_not_lost(patience
         await waiting
     other.close()
     (await turns.take(patience, monotonic() + 1)).end()
+
+
+async def test_so_many_handshakes_are_in_flight_and_no_more(certificates: Certificates, serve: Serve) -> None:
+    lock, inside, peaks = threading.Lock(), set(), []
+
+    def script(peer: Peer) -> None:
+        peer.sock.recv(1)
+        with lock:
+            inside.add(peer)
+        peer.pause(0.1)
+        with lock:
+            peaks.append(len(inside))
+            inside.discard(peer)
+        peer.reset()
+
+    wire = ProbeWire(Transport(ca_file=certificates.authority, turns=Turns(at_once=2, hold_s=10)))
+    url = serve(script).url().replace("http:", "https:")
+    seen = await asyncio.gather(*(look(wire, url, connect_s=5.0) for _ in range(6)))
+    assert [one.phase for one in seen] == ["tls"] * 6
+    assert len(peaks) == 6
+    assert max(peaks) == 2
 
 
 async def test_servers_that_hang_in_the_handshake_do_not_keep_others_waiting(

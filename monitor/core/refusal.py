@@ -1,0 +1,106 @@
+"""What a vendor means by an error, from its codes, types and reasons.
+
+Words for machines decide where there are any. A message is written for people, links to pages
+about billing whatever the matter, and may be reworded tomorrow: it is read only where the words
+for machines leave it open, and never within a link.
+"""
+
+import re
+
+from monitor.core.observation import VendorError
+
+_NO_LETTERS = re.compile(r"[^a-z0-9]+")
+_LINK = re.compile(r"https?://\S+")
+
+_QUOTA = (
+    "insufficientquota",  # OpenAI, Alibaba
+    "billing",  # OpenAI: billing_hard_limit_reached, billing_not_active; Anthropic: billing_error
+    "credit",  # OpenAI: credit_balance_exhausted; Together: credit_limit
+    "insufficientbalance",
+    "spendlimit",  # Anthropic: enforced_spend_limit_reached, beside rate_limit_error
+    "spendinglimit",
+    "usagelimit",
+    "perday",  # Google: GenerateRequestsPerDayPerProjectPerModel-FreeTier
+    "exceededcurrentquota",  # Moonshot
+    "quotaexceeded",
+    "payment",
+    "arrearage",  # Alibaba
+    "budgetexceeded",  # LiteLLM
+)
+_THROTTLE = (
+    "ratelimit",  # rate_limit_exceeded, rate_limit_error, RateLimitReached, rate_limit_reached_error
+    "toomanyrequests",
+    "perminute",  # Google: GenerateRequestsPerMinutePerProjectPerModel
+    "persecond",
+)
+_THROTTLE_TYPES = frozenset({"requests", "tokens"})  # OpenAI, Groq: of what there were too many
+_QUOTA_SAID = re.compile(
+    r"insufficient[ _](quota|balance|credit|fund)|exceeded your current quota|credit balance"
+    r"|(out of|used all|run out of|not enough|no|add|purchase|buy)\b[\w ]{0,30}\bcredits?\b"
+    r"|(spend|spending|usage|monthly|daily)[ _-](spending )?(limit|quota|cap)|billing (hard )?limit"
+    r"|balance (is )?(too low|insufficient|not enough)|quota[ _](is |has been )?(exceeded|exhausted)"
+    r"|budget has been exceeded|payment required|recharge|per[ -]day",
+    re.IGNORECASE,
+)
+_OVERLOAD = ("overload", "capacity", "serverbusy", "enginebusy")
+_OVERLOAD_SAID = ("overload", "capacity", "server is busy", "engine is busy")
+_KEY = (
+    "apikeyinvalid", "invalidapikey", "incorrectapikey", "authenticationerror", "autherror",
+    "unauthenticated",
+)  # fmt: skip
+_NO_MODEL = (
+    "modelnotfound", "modelnotavailable", "modelnotexist", "unknownmodel", "invalidmodel",
+    "modeldecommissioned", "modeldeprecated", "deploymentnotfound",
+)  # fmt: skip
+_NO_MODEL_SAID = re.compile(r"\bmodel not exist|is not a valid model", re.IGNORECASE)  # DeepSeek, OpenRouter
+_FILTER = ("contentfilter", "contentpolicy", "responsibleai", "moderation", "datainspection")
+_FILTER_SAID = ("content_filter", "content_policy", "content management policy", "moderation")
+
+
+def is_quota(error: VendorError | None) -> bool:
+    """Nothing is left to spend, or not before tomorrow: waiting a minute does not help."""
+    if error is None or _tells(error, _QUOTA):
+        return error is not None
+    if _tells(error, _THROTTLE) or error.type in _THROTTLE_TYPES:
+        return False
+    return _QUOTA_SAID.search(_said(error)) is not None
+
+
+def is_overload(error: VendorError | None) -> bool:
+    """The provider says that it has too much to do."""
+    if error is None:
+        return False
+    return error.code == "529" or _tells(error, _OVERLOAD) or _says(error, _OVERLOAD_SAID)
+
+
+def is_bad_key(error: VendorError | None) -> bool:
+    """The key is not known. Google says so with status 400."""
+    return error is not None and _tells(error, _KEY)
+
+
+def is_no_model(error: VendorError | None) -> bool:
+    """There is no such model, or no longer."""
+    if error is None:
+        return False
+    return _tells(error, _NO_MODEL) or _NO_MODEL_SAID.search(_said(error)) is not None
+
+
+def is_filter(error: VendorError | None) -> bool:
+    """The prompt is one that the provider does not answer."""
+    return error is not None and (_tells(error, _FILTER) or _says(error, _FILTER_SAID))
+
+
+def _tells(error: VendorError, words: tuple[str, ...]) -> bool:
+    """One of the words for machines has one of these in it, whatever its spelling."""
+    told = (error.code, error.type, *error.reasons)
+    plain = [_NO_LETTERS.sub("", word.lower()) for word in told if word]
+    return any(word in one for one in plain for word in words)
+
+
+def _says(error: VendorError, words: tuple[str, ...]) -> bool:
+    text = _said(error).lower()
+    return any(word in text for word in words)
+
+
+def _said(error: VendorError) -> str:
+    return _LINK.sub("", error.message)

@@ -1,0 +1,74 @@
+"""What vendors mean by their errors. Whole replies of each vendor: tests/protocols/scripts."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from monitor.core.observation import VendorError
+from monitor.core.refusal import is_bad_key, is_filter, is_no_model, is_overload, is_quota
+
+QUOTA_WORDS = "You exceeded your current quota, please check your plan and billing details. Add credits."
+
+
+def error(**words) -> VendorError:
+    return VendorError(**words)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        error(code="rate_limit_exceeded", type="tokens", message=QUOTA_WORDS),
+        error(type="requests", message=QUOTA_WORDS),
+        error(code="429", type="RESOURCE_EXHAUSTED", reasons=("TokensPerMinute-Free",), message=QUOTA_WORDS),
+        error(code="RateLimitReached", message=QUOTA_WORDS),
+        error(message="Slow down. See https://vendor.example/billing/credits/usage-limit for more."),
+        error(message="Requests rate limit exceeded"),
+        error(code="429"),
+        None,
+    ],
+)
+def test_too_fast_is_no_empty_wallet_whatever_the_message_talks_of(said):
+    assert not is_quota(said)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        error(code="insufficient_quota", type="rate_limit_error"),
+        error(type="rate_limit_error", reasons=("enforced_spend_limit_reached",)),
+        error(type="RESOURCE_EXHAUSTED", reasons=("RequestsPerDay", "RequestsPerMinute")),
+        error(type="invalid_request_error", message="Your credit balance is too low to access the API."),
+        error(message="Insufficient Balance"),
+        error(message="Rate limit exceeded: free-models-per-day. Add 10 credits to unlock 1000"),
+        error(message="This account has no credits left"),
+        error(message="You have reached your monthly spending limit"),
+    ],
+)
+def test_an_empty_wallet_is_no_throttling_whatever_its_type(said):
+    assert is_quota(said)
+
+
+@given(st.text(), st.text(max_size=10) | st.none(), st.text(max_size=10) | st.none())
+def test_any_words_are_read_without_a_crash(message, code, kind):
+    said = error(code=code, type=kind, message=message, reasons=(message[:10],))
+    for question in (is_quota, is_overload, is_bad_key, is_no_model, is_filter):
+        assert question(said) in (True, False)
+        assert question(None) is False
+
+
+def test_a_word_for_machines_is_known_in_any_spelling():
+    for code in ("API_KEY_INVALID", "apiKeyInvalid", "api-key-invalid"):
+        assert is_bad_key(error(code="400", reasons=(code,)))
+    for code in ("DeploymentNotFound", "deployment_not_found"):
+        assert is_no_model(error(code=code))
+
+
+def test_a_message_about_a_key_is_no_code_about_one():
+    assert not is_bad_key(error(code="400", message="invalid_api_key"))
+
+
+def test_overload_is_told_by_code_type_or_message():
+    assert is_overload(error(code="529"))
+    assert is_overload(error(type="overloaded_error"))
+    assert is_overload(error(message="The model is overloaded. Please try again later."))
+    assert not is_overload(error(code="503", message="The service is currently unavailable."))
