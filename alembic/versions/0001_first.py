@@ -1,13 +1,8 @@
-"""The first schema.
-
-The newest migration that touches a table under a documented view calls
-`monitor.store.views.create`; take that call out of the older one.
-"""
+"""The first schema."""
 
 import sqlalchemy as sa
 
 from alembic import op
-from monitor.store import views
 
 revision = "0001"
 down_revision = None
@@ -59,7 +54,6 @@ def upgrade() -> None:
     _create_incidents()
     _create_messages()
     _create_operations()
-    views.create(op.get_bind())
 
 
 def _create_names() -> None:
