@@ -2,9 +2,11 @@
 
 import asyncio
 import json
+import math
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -19,18 +21,22 @@ import httpx
 
 from bench import rig
 from bench.process import cpu_s
-from bench.report import Table, load, spread
+from bench.report import Table, against, load, spread
+from bench.truth import Server, server
 from tests.support import child
 from tests.support.ports import unused_port
 from tests.support.simulated import Simulated, simulating
 
 RUNS = 3
 SETTLE_S, WINDOW_S = 8.0, 20.0
-STREAMS, STREAM_INTERVAL_S = 120, 2
-"""60 a second, 0.83 s each: 50 at once."""
+FIRST_MS = 200
 PLAIN, PLAIN_INTERVAL_S = 400, 2
 """200 a second."""
 BLACKBOX = "prometheus-blackbox-exporter"
+OURS = "Uptoken: probe, judge, store, log"
+
+Asked = Callable[[], int]
+"""How many requests the server had since the last call."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,74 +51,138 @@ class Cost:
         return self.cpu_s / self.probes * 1000
 
 
+@dataclass(frozen=True, slots=True)
+class Streams:
+    """So many at once, one after the other."""
+
+    title: str
+    at_once: int
+    chunks: int
+    gap_ms: float
+    goal_ms: float
+    tls: bool = False
+
+    @property
+    def cycle_s(self) -> float:
+        return (FIRST_MS + self.chunks * self.gap_ms) / 1000
+
+    @property
+    def interval_s(self) -> int:
+        return math.ceil(self.cycle_s + 0.9)
+
+    @property
+    def endpoints(self) -> int:
+        return round(self.at_once * self.interval_s / self.cycle_s)
+
+    @property
+    def rate(self) -> float:
+        return self.endpoints / self.interval_s
+
+
+STREAMS = (
+    Streams("64 chunks, one each 10 ms", 50, 64, 10, 5.0),
+    Streams("64 chunks, one each 50 ms", 50, 64, 50, 5.0),
+    Streams("64 chunks, one each 10 ms, over TLS", 50, 64, 10, 8.0, tls=True),
+    Streams("500 chunks, one each 10 ms", 50, 500, 10, 18.0),
+)
+
+
 def figures(*, long: bool) -> Iterator[Table]:  # noqa: ARG001 - the same in both cases
+    with tempfile.TemporaryDirectory(prefix="uptoken-bench-") as folder, server(Path(folder), None) as truth:
+        for streams in STREAMS:
+            yield _streams(truth, streams)
     with simulating() as simulated:
-        simulated.define("model", **rig.STREAM)
-        yield _streams(simulated)
         yield _plain(simulated)
 
 
-def _streams(simulated: Simulated) -> Table:
-    rate = STREAMS // STREAM_INTERVAL_S
+def _streams(truth: Server, streams: Streams) -> Table:
     table = Table(
-        f"cpu: a stream of 64 chunks, {rate} begun a second", ("program", "CPU, ms", "against ours")
+        f"cpu: {streams.title}, {streams.at_once} streams at once",
+        ("program", "CPU of a stream, ms", "against ours", "goal"),
     )
-    config = rig.models(simulated.base_url("model"), STREAMS, f"{STREAM_INTERVAL_S}s", "1900ms")
-    address = simulated.base_url("model") + "/chat/completions"
+    url = truth.url("cpu", first_ms=FIRST_MS, tokens=streams.chunks, gap_ms=streams.gap_ms, end_ms=0, flags=0)
+    authority = ""
+    if streams.tls:
+        url, authority = truth.secure(url), str(truth.authority)
+    config = _models(url, streams, authority)
+
+    def asked() -> int:
+        return sum(map(len, truth.said().values()))
+
     rows = {
-        "Uptoken: probe, judge, store, log": lambda: _daemon(simulated, config),
+        OURS: lambda: _daemon(asked, config),
         "httpx alone: `client.stream`, `aiter_lines`, `json.loads`": lambda: _loop(
-            simulated, "stream", address, rate
+            asked, "stream", f"{url}/chat/completions", streams.rate, authority
         ),
     }
-    return _filled(table, rows)
+    return _filled(table, rows, streams.goal_ms)
+
+
+def _models(url: str, streams: Streams, authority: str) -> str:
+    lines = [
+        f'[provider.model]\nprotocol = "openai-chat"\nbase_url = "{url}"\ninterval = "{streams.interval_s}s"',
+        f'timeout = "{streams.interval_s * 1000 - 100}ms"\n'
+        + (f'ca_file = "{authority}"\n' if authority else ""),
+        *(f'[[provider.model.endpoints]]\nmodel = "m{number}"\n' for number in range(streams.endpoints)),
+    ]
+    return "\n".join(lines)
 
 
 def _plain(simulated: Simulated) -> Table:
     rate = PLAIN // PLAIN_INTERVAL_S
-    table = Table(f"cpu: plain HTTP, {rate} a second", ("program", "CPU, ms", "against ours"))
+    table = Table(f"cpu: plain HTTP, {rate} a second", ("program", "CPU, ms", "against ours", "goal"))
     config = rig.plain(simulated.url, PLAIN, f"{PLAIN_INTERVAL_S}s")
     address = f"{simulated.url}/fast/peer"
+    seen = 0
+
+    def asked() -> int:
+        nonlocal seen
+        before, seen = seen, rig.asked(simulated)
+        return seen - before
+
     rows = {
-        "Uptoken: probe, judge, store, log": lambda: _daemon(simulated, config),
-        "httpx alone: `client.get`, new connections": lambda: _loop(simulated, "get", address, rate),
+        OURS: lambda: _daemon(asked, config),
+        "httpx alone: `client.get`, new connections": lambda: _loop(asked, "get", address, rate, ""),
     }
     program = shutil.which(BLACKBOX)
     if program is None:
         table.note = f"Not measured: apt-get install --no-install-recommends {BLACKBOX}. "
     else:
-        rows["blackbox_exporter: probes, stores nothing"] = lambda: _blackbox(
-            simulated, program, address, rate
-        )
-    return _filled(table, rows)
+        rows["blackbox_exporter: probes, stores nothing"] = lambda: _blackbox(asked, program, address, rate)
+    return _filled(table, rows, None)
 
 
-def _filled(table: Table, rows: dict[str, Callable[[], Cost]]) -> Table:
-    """In turns, so that whatever else the machine does meets everybody."""
+def _filled(table: Table, rows: dict[str, Callable[[], Cost]], goal_ms: float | None) -> Table:
+    """In turns, so that whatever else the machine does meets everybody. Without a goal in ms it is the
+    last row, blackbox_exporter.
+    """
     found: dict[str, list[float]] = {name: [] for name in rows}
     for _ in range(RUNS):
         for name, run in rows.items():
             found[name].append(run().ms)
-    ours = median(next(iter(found.values())))
+    ours = median(found[OURS])
+    goal = goal_ms or median(list(found.values())[-1])
     for name, values in found.items():
-        table.add(name, spread(values, 2), f"{median(values) / ours:.2f}×")
+        held = against(ours, round(goal, 2)) if name == OURS else "–"
+        table.add(name, spread(values, 2), f"{median(values) / ours:.2f}×", held)
     table.note += f"Whole processes; {RUNS} runs of {WINDOW_S:.0f} s each, in turns; {load()}."
     return table
 
 
-def _measured(simulated: Simulated, pid: int) -> Cost:
+def _measured(asked: Asked, pid: int) -> Cost:
     """What that process spends in a window, and how often the server was asked in it."""
     time.sleep(SETTLE_S)
-    asked, cpu = rig.asked(simulated), cpu_s(pid)
+    asked()
+    cpu = cpu_s(pid)
     time.sleep(WINDOW_S)
-    return Cost(rig.asked(simulated) - asked, cpu_s(pid) - cpu)
+    return Cost(asked(), cpu_s(pid) - cpu)
 
 
-def _daemon(simulated: Simulated, config: str) -> Cost:
+def _daemon(asked: Asked, config: str) -> Cost:
     with rig.home() as home:
         home.configure(config)
         daemon = home.ready()
-        cost = _measured(simulated, daemon.pid)
+        cost = _measured(asked, daemon.pid)
         daemon.stop()
     return cost
 
@@ -126,12 +196,12 @@ def _program(command: list[str]) -> Iterator[int]:
         child.end(process, signal.SIGKILL)
 
 
-def _loop(simulated: Simulated, kind: str, address: str, rate: int) -> Cost:
-    with _program([sys.executable, "-m", "bench.cpu", kind, address, str(rate)]) as pid:
-        return _measured(simulated, pid)
+def _loop(asked: Asked, kind: str, address: str, rate: float, authority: str) -> Cost:
+    with _program([sys.executable, "-m", "bench.cpu", kind, address, str(rate), authority]) as pid:
+        return _measured(asked, pid)
 
 
-def _blackbox(simulated: Simulated, program: str, target: str, rate: int) -> Cost:
+def _blackbox(asked: Asked, program: str, target: str, rate: int) -> Cost:
     port = unused_port()
     with tempfile.TemporaryDirectory(prefix="uptoken-bench-") as folder:
         config = Path(folder) / "blackbox.yml"
@@ -140,11 +210,11 @@ def _blackbox(simulated: Simulated, program: str, target: str, rate: int) -> Cos
         )
         command = [program, f"--config.file={config}", f"--web.listen-address=127.0.0.1:{port}"]
         ask = f"http://127.0.0.1:{port}/probe?module=http_2xx&target={target}"
-        asking = [sys.executable, "-m", "bench.cpu", "keep", ask, str(rate)]
+        asking = [sys.executable, "-m", "bench.cpu", "keep", ask, str(rate), ""]
         with _program([*command, "--log.level=error"]) as pid:
             _await_port(port)
             with _program(asking):
-                return _measured(simulated, pid)
+                return _measured(asked, pid)
 
 
 def _await_port(port: int) -> None:
@@ -160,11 +230,12 @@ def _await_port(port: int) -> None:
 # The plain client, in a process of its own
 
 
-async def _ask_for_ever(kind: str, address: str, rate: int) -> None:
+async def _ask_for_ever(kind: str, address: str, rate: float, authority: str) -> None:
     # As a probe is: a connection of its own, unless what is asked is only the way to one.
     limits = httpx.Limits(max_keepalive_connections=20 if kind == "keep" else 0)
     begun: set[asyncio.Task[None]] = set()
-    async with httpx.AsyncClient(limits=limits, timeout=5.0) as client:
+    context = ssl.create_default_context(cafile=authority or None)
+    async with httpx.AsyncClient(limits=limits, timeout=10.0, verify=context) as client:
         start, count = time.monotonic(), 0
         while True:
             await asyncio.sleep(start + count / rate - time.monotonic())
@@ -195,9 +266,9 @@ async def _stream(client: httpx.AsyncClient, address: str) -> None:
             if line.startswith("data: {"):
                 choices = json.loads(line[6:])["choices"]
                 text += choices[0]["delta"].get("content") or "" if choices else ""
-    if "pong" not in text:
+    if not text:
         raise RuntimeError(text)
 
 
 if __name__ == "__main__":
-    asyncio.run(_ask_for_ever(sys.argv[1], sys.argv[2], int(sys.argv[3])))
+    asyncio.run(_ask_for_ever(sys.argv[1], sys.argv[2], float(sys.argv[3]), sys.argv[4]))

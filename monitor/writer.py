@@ -323,6 +323,8 @@ class Writer:
                     return
                 wait = FIRST_RETRY_S
             except DatabaseAway as away:
+                if self.health.last_error != str(away):
+                    log.warning("database.still_away", reason=str(away))
                 self.health.last_error = str(away)
                 self._journal = None
                 await asyncio.sleep(wait)

@@ -32,7 +32,7 @@ PROMPT_TOKENS = 8
 """After so many bytes may gather: those before are what a first token is told by."""
 SHARE = 8
 """They gather for that part of the stream so far at most, so a figure over it is off by no more."""
-GATHER_S = (0.020, 0.100)
+GATHER_S = (0.020, 0.250)
 """Less is not worth it, more is not needed."""
 _BLANK = b"\xef\xbb\xbf \t\r\n"
 _EVIDENCE = 2 * BODY_KEPT
