@@ -1,23 +1,24 @@
 """How wrong the figures are: every probe against the interval in which the truth lies.
 
-`python -m bench.accuracy [NAME …]`; without names all of `CASES`. The client has one core to itself
-(and whatever else runs there), the ground truth the other.
+The client has one core to itself (and whatever else runs there), the ground truth the other.
+`python -m bench.accuracy CASE …` measures some of it.
 """
 
-import argparse
 import json
 import os
 import subprocess
 import sys
 import tempfile
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
+from math import isnan
 from pathlib import Path
 from statistics import median
 from typing import Any
 
+from bench.report import Table, against, load
 from bench.truth import NAGLE, PLAIN, SPLIT, TOGETHER, TRIPLE, Server, Truth, server
 
 ENDS_MS = (0, 10, 50)
@@ -29,6 +30,21 @@ ALONE = "BENCH_SHARED" not in os.environ
 
 
 @dataclass(frozen=True)
+class Goals:
+    """In milliseconds and percent; of the 99th percentile where it is an error."""
+
+    net: float | None = None
+    total: float | None = None
+    exact: float | None = None
+    speed: float | None = None
+
+
+STREAM = Goals(net=0.25, total=0.5, exact=99.0, speed=0.1)
+ALL = ("uptoken", "httpx", "aiohttp")
+OURS = ("uptoken",)
+
+
+@dataclass(frozen=True)
 class Case:
     streams: int
     gap_ms: float = 10
@@ -37,10 +53,11 @@ class Case:
     plain: bool = False
     block_s: float = 0.0
     busy: bool = False
-    kinds: tuple[str, ...] = ("uptoken", "httpx", "aiohttp")
+    kinds: tuple[str, ...] = OURS
     seconds: float = 8.0
     every_s: float | None = None
     tokens: int = TOKENS
+    goals: Goals = STREAM
 
     @property
     def cycle_s(self) -> float:
@@ -48,17 +65,18 @@ class Case:
 
 
 CASES = {
-    "50": Case(50),
-    "50 slow": Case(50, gap_ms=50),
-    "200": Case(200, seconds=6),
-    "200 slow": Case(200, gap_ms=50, seconds=12),
-    "50 tls": Case(50, tls=True),
-    "50 nagle": Case(50, nagle=True),
-    "500 tokens": Case(50, tokens=500, seconds=12),
-    "http": Case(2000, plain=True, every_s=10.0, seconds=20.0),
-    "blocked": Case(50, block_s=0.5, kinds=("uptoken", "httpx")),
-    "busy": Case(50, busy=True, kinds=("uptoken", "httpx")),
+    "50 streams": Case(50, kinds=ALL),
+    "50, slow": Case(50, gap_ms=50, kinds=ALL),
+    "200 streams": Case(200, seconds=6, kinds=ALL),
+    "200, slow": Case(200, gap_ms=50),
+    "50, TLS": Case(50, tls=True, kinds=ALL, goals=Goals(net=0.5, exact=99.0, speed=0.1)),
+    "50, Nagle": Case(50, nagle=True),
+    "50, 500 tokens": Case(50, tokens=500, seconds=12),
+    "50, blocked": Case(50, block_s=0.5, kinds=("uptoken", "httpx"), goals=Goals(net=0.25)),
+    "50, busy": Case(50, busy=True, kinds=("uptoken", "httpx"), goals=Goals(net=0.25)),
 }
+PAGES = Case(2000, plain=True, every_s=10.0, seconds=20.0, kinds=ALL, goals=Goals(net=0.25))
+RUNS = 5
 
 
 @dataclass
@@ -70,15 +88,11 @@ class Errors:
     total: list[float] = field(default_factory=list)
     """Of `ttft_ms`, beyond the stated uncertainty."""
     speed: list[float] = field(default_factory=list)
-    speed_window: list[float] = field(default_factory=list)
-    """Of the speed over the window that the figure says it is of."""
     marked: list[float] = field(default_factory=list)
     """Uncertainties over 0."""
-    signed: list[float] = field(default_factory=list)
     probes: int = 0
     not_ok: dict[str, int] = field(default_factory=dict)
     cpu_ms: float = 0.0
-    user_clock: int = 0
 
 
 def one_run(at: Server, case: Case, kind: str, folder: Path) -> Errors:
@@ -134,8 +148,6 @@ def _judge(case: Case, reports: list[dict[str, Any]], said: dict[str, list[Truth
         errors.probes += 1
         if report["outcome"] != "ok":
             errors.not_ok[report["outcome"]] = errors.not_ok.get(report["outcome"], 0) + 1
-        if report.get("clock") == "user":
-            errors.user_clock += 1
         truth = _match(said.get(f"n{report['lane']}", []), report["sent"])
         if truth is not None and report["ttft_ms" if not case.plain else "sent"] is not None:
             _compare(case, errors, report, truth)
@@ -159,7 +171,6 @@ def _compare(case: Case, errors: Errors, report: dict[str, Any], truth: Truth) -
     net = report.get("ttft_net_ms")
     if net is not None:
         errors.net.append(_beyond(net, width, low, high))
-        errors.signed.append(net - (low + high) / 2)
     total = report.get("total_ms") if case.plain and net is not None else report.get("ttft_ms")
     if total is not None and not case.tls:  # how long a handshake truly takes, nobody wrote down
         rtt_ms = truth.rtt_s * 1000
@@ -168,9 +179,6 @@ def _compare(case: Case, errors: Errors, report: dict[str, Any], truth: Truth) -
     if speed and not case.plain:
         true = (len(truth.tokens) - 1) / (truth.last[1] - truth.tokens[0])
         errors.speed.append(100 * abs(speed / true - 1))
-        end = report.get("timed")
-        if end:
-            errors.speed_window.append(100 * abs(speed / (end / (truth.tokens[end] - truth.tokens[0])) - 1))
 
 
 def _beyond(value: float, width: float, low: float, high: float) -> float:
@@ -183,50 +191,86 @@ def at(values: Sequence[float], percent: float) -> float:
     return ordered[min(len(ordered) - 1, int(len(ordered) * percent / 100))] if ordered else float("nan")
 
 
-HEAD = (
-    f"{'case':>12} {'client':8} {'probes':>6} {'net p50':>8} {'p99':>8} {'max':>8} {'ttft p50':>8} {'p99':>8}"
-    " "
-    f"{'exact %':>8} {'widest':>7} {'speed% p50':>10} {'p99':>7} {'window p99':>10} {'cpu ms':>7} load  rest"
-)
+def figures(*, long: bool) -> Iterator[Table]:  # noqa: ARG001 - the same in both cases
+    with tempfile.TemporaryDirectory() as folder, server(Path(folder), TRUTH_CPU) as truth:
+        yield _streams(truth, Path(folder), CASES)
+        yield _pages(truth, Path(folder))
 
 
-def row(name: str, kind: str, runs: list[Errors]) -> str:
-    """The medians of the runs."""
-
-    def mid(of: str, percent: float) -> str:
-        return f"{median(at(getattr(run, of), percent) for run in runs):.3f}"
-
-    exact = median(100 - 100 * len(run.marked) / max(1, run.probes) for run in runs)
-    widest = max((max(run.marked, default=0.0) for run in runs), default=0.0)
-    rest = " ".join(f"{key}: {value}" for run in runs for key, value in run.not_ok.items())
-    user = sum(run.user_clock for run in runs)
-    rest += f" user clock: {user}" if user else ""
-    worst = max(max(run.net, default=0.0) for run in runs)
-    cpu = median(run.cpu_ms for run in runs)
-    return (
-        f"{name:>12} {kind:8} {sum(run.probes for run in runs):6} {mid('net', 50):>8} {mid('net', 99):>8} "
-        f"{worst:8.3f} {mid('total', 50):>8} {mid('total', 99):>8} {exact:8.2f} {widest:7.2f} "
-        f"{mid('speed', 50):>10} {mid('speed', 99):>7} {mid('speed_window', 99):>10} "
-        f"{cpu:7.2f} {os.getloadavg()[0]:.1f}  {rest}"
+def _streams(truth: Server, folder: Path, cases: Mapping[str, Case]) -> Table:
+    table = Table(
+        "accuracy: streams",
+        (
+            "case",
+            "client",
+            "probes",
+            "`ttft_net_ms` off by, ms",
+            "`ttft_ms` off by, ms",
+            "exact, %",
+            "`output_speed` off by, %",
+            "CPU of the client, ms",
+            "not `ok`",
+        ),
     )
+    for name, case in cases.items():
+        for kind in case.kinds:
+            runs = [one_run(truth, case, kind, folder) for _ in range(RUNS)]
+            ours = kind in OURS
+            goals = case.goals if ours else Goals()
+            table.add(
+                name,
+                kind,
+                sum(run.probes for run in runs),
+                _error(runs, "net", goals.net),
+                _error(runs, "total", goals.total),
+                _exact(runs, goals.exact) if ours else "–",
+                _error(runs, "speed", goals.speed),
+                f"{median(run.cpu_ms for run in runs):.2f}",
+                sum(sum(run.not_ok.values()) for run in runs),
+            )
+    table.note = f"99th percentiles beyond the stated uncertainty, medians of {RUNS} runs; {load()}."
+    return table
+
+
+def _pages(truth: Server, folder: Path) -> Table:
+    table = Table(
+        f"accuracy: {PAGES.streams:,} pages that take {FIRST_MS} ms, 200 a second",
+        ("client", "probes", "off by, p50, ms", "p95", "p99", "CPU of the client, ms"),
+    )
+    for kind in PAGES.kinds:
+        runs = [one_run(truth, PAGES, kind, folder) for _ in range(RUNS)]
+        of = "net" if kind in OURS else "total"
+        middles = [median(at(getattr(run, of), percent) for run in runs) for percent in (50, 95, 99)]
+        p99 = f"{middles[2]:.3f}" + (f" ({against(middles[2], PAGES.goals.net)})" if kind in OURS else "")
+        table.add(
+            kind,
+            sum(run.probes for run in runs),
+            f"{middles[0]:.3f}",
+            f"{middles[1]:.3f}",
+            p99,
+            f"{median(run.cpu_ms for run in runs):.2f}",
+        )
+    table.note = f"Medians of {RUNS} runs; {load()}."
+    return table
+
+
+def _error(runs: list[Errors], of: str, goal: float | None) -> str:
+    """The 99th percentile, and whether that is good enough."""
+    p99 = median(at(getattr(run, of), 99) for run in runs)
+    if isnan(p99):
+        return "–"
+    return f"{p99:.3f}" if goal is None else f"{p99:.3f} ({against(p99, goal)})"
+
+
+def _exact(runs: list[Errors], goal: float | None) -> str:
+    exact = median(100 - 100 * len(run.marked) / max(1, run.probes) for run in runs)
+    return f"{exact:.2f}" if goal is None else f"{exact:.2f} ({against(exact, goal, least=True)})"
 
 
 def main() -> None:
-    options = argparse.ArgumentParser(prog="python -m bench.accuracy", description=__doc__)
-    options.add_argument("names", nargs="*", choices=[[], *CASES])
-    options.add_argument("--runs", type=int, default=5)
-    options.add_argument("--only", help="one client")
-    options.add_argument("--seconds", type=float)
-    given = options.parse_args()
-    print(HEAD, flush=True)
+    cases = {name: CASES[name] for name in sys.argv[1:] or CASES}
     with tempfile.TemporaryDirectory() as folder, server(Path(folder), TRUTH_CPU) as truth:
-        for name in given.names or CASES:
-            case = CASES[name]
-            if given.seconds:
-                case = Case(**{**vars(case), "seconds": given.seconds})
-            for kind in case.kinds if given.only is None else [given.only]:
-                runs = [one_run(truth, case, kind, Path(folder)) for _ in range(given.runs)]
-                print(row(name, kind, runs), flush=True)
+        print(_streams(truth, Path(folder), cases).markdown())
 
 
 if __name__ == "__main__":

@@ -137,20 +137,14 @@ async def uptoken(plan: Plan) -> None:
         async def probe(number: int) -> Report:
             seen = await look_once(watched[number], Learnt(), "0badc0de", SYSTEM)
             line, figures = seen.observation.timeline, seen.verdict.figures
-            timed = [index for index, token in enumerate(line.tokens) if token.ended_read]
             return {
                 "sent": line.request_sent,
                 "outcome": seen.verdict.outcome,
-                "detail": seen.verdict.detail,
-                "clock": line.clock,
                 "ttft_ms": figures.ttft_ms,
                 "ttft_net_ms": figures.ttft_net_ms if line.tokens else figures.total_ms,
                 "total_ms": figures.total_ms,
-                "connect_ms": 1000 * (line.connect_s or 0.0),
-                "own_ms": figures.own_ms,
                 "uncertainty_ms": figures.ttft_uncertainty_ms or 0.0,
                 "speed": figures.output_speed,
-                "timed": timed[-1] if timed else None,
             }
 
         await run(plan, probe)
