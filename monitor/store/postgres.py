@@ -76,6 +76,7 @@ class Postgres:
             try:
                 attempt.set_result(self._connect(role))
             except Exception as error:  # noqa: BLE001 - it travels to whoever waits for the attempt
+                _let_go(error)
                 attempt.set_exception(error)
 
         threading.Thread(target=connect, name=f"connect {role.value}", daemon=True).start()
@@ -159,6 +160,16 @@ def _is_over(attempt: Future[Link]) -> bool:
         attempt.result().close()
         return True
     return False
+
+
+def _let_go(error: BaseException) -> None:
+    """Of the half-made connection: the error's traceback holds its socket, and is held by the attempt
+    that it belongs to. In ten minutes of a frozen server those would take all of its places.
+    """
+    link: BaseException | None = error
+    while link is not None:
+        link.__traceback__ = None
+        link = link.__cause__ or link.__context__
 
 
 def _close(attempt: Future[Link]) -> None:

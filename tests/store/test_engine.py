@@ -1,5 +1,6 @@
 """One transaction, on a database that may be slow, locked, frozen, gone or full."""
 
+import gc
 import os
 import socket
 import sqlite3
@@ -251,6 +252,25 @@ def test_something_that_listens_and_never_answers_is_away_within_the_limit() -> 
         with _away_within(0.3, "does not answer"):
             database.write(_note("hello?"), 0.3)
         database.dispose()
+
+
+def test_an_attempt_that_failed_leaves_no_connection_behind() -> None:
+    """Else a server that was frozen for long comes back to find all its places taken by us."""
+    gc.disable()  # it runs when it pleases, and never soon enough
+    try:
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            url = f"postgresql://u@127.0.0.1:{listener.getsockname()[1]}/x?connect_timeout=2"
+            database = Database(url)
+            with _away_within(3.0, "does not answer|refuses|ended|timeout"):
+                database.write(_note("hello?"), 3.0)
+            attempt, _ = listener.accept()
+            with attempt:
+                attempt.settimeout(1.0)
+                while attempt.recv(1024):
+                    pass
+            database.dispose()
+    finally:
+        gc.enable()
 
 
 def test_a_nul_is_refused(postgres_url: str) -> None:
