@@ -27,8 +27,8 @@ from tests.support import child
 from tests.support.ports import unused_port
 from tests.support.simulated import Simulated, simulating
 
-RUNS = 3
-SETTLE_S, WINDOW_S = 8.0, 20.0
+RUNS = 5
+SETTLE_S, WINDOW_S = 5.0, 12.0
 FIRST_MS = 200
 PLAIN, PLAIN_INTERVAL_S = 400, 2
 """200 a second."""

@@ -146,7 +146,7 @@ class Connection:
         queue = self._queue
         if not queue and self._sock is not None and self._gathered is None:
             if gather_s > 0 and self._may_gather:
-                self._gather(self._sock, min(_in_company(monotonic(), gather_s), until))
+                self._gather(self._sock, min(in_company(monotonic(), gather_s), until))
             elif self._gathering:
                 self._read_promptly()
         while not queue:
@@ -654,7 +654,7 @@ def _sent_between(before: float, after: float) -> _Sent:
     return _Sent(before, after - before)
 
 
-def _in_company(now: float, length: float) -> float:
+def in_company(now: float, length: float) -> float:
     """The last tick before the length is over; the ticks of the shorter lengths hold those of the longer."""
     tick = TICK_S
     while tick > length / 3:
