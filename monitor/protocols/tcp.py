@@ -5,10 +5,11 @@ name and connection. Else it counts to the bytes in which the text was found.
 """
 
 from collections.abc import Iterator, Mapping
-from typing import ClassVar
+from typing import Annotated, ClassVar
+
+from pydantic import Field
 
 from monitor.config.address import HostAndPort, host_and_port
-from monitor.config.secrets import SecretText
 from monitor.config.settings import EndpointSettings, Objection
 from monitor.config.values import Duration, Table, Text
 from monitor.core.observation import BODY_KEPT, Observation, Usage, clean
@@ -36,8 +37,8 @@ class Settings(EndpointSettings):
 
     address: HostAndPort
     """`host:port`; IPv6 in brackets."""
-    send: SecretText | None = None
-    """Said as soon as the connection stands, for servers that wait to be spoken to."""
+    send: Annotated[str, Field(min_length=1, max_length=4096)] | None = None
+    """Said as soon as the connection stands, for servers that wait to be spoken to. No secret in it."""
     expect: TcpExpect = TcpExpect()
 
     def objections(self) -> Iterator[Objection]:
@@ -55,10 +56,9 @@ class Port:
 
     def __init__(self, settings: Settings, reveal: Reveal) -> None:
         host, port = host_and_port(settings.address)
-        said = () if settings.send is None else (settings.send,)
         self._place = Place(host=host, port=port)
-        self._said = "".join(reveal(text) for text in said).encode()
-        self._secrets = secrets(settings, reveal, [text for text in said if not text.literal])
+        self._said = (settings.send or "").encode()
+        self._secrets = secrets(settings, reveal)
         self._sought = settings.expect.banner_contains
         self.model: str | None = None
         self.identity = f"tcp {settings.address}"
