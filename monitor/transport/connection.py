@@ -273,6 +273,7 @@ class Connection:
             if not fits(found, ip):
                 raise WireFault(Fault(FaultKind.NO_SUCH_NAME, Phase.DNS, no_address(host, ip)), monotonic())
             return [found]
+        self._means.resolver.asking()
         started = monotonic()
         try:
             return await self._means.resolver.resolve(host, port, ip, self._patience, self._limit)
