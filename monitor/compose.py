@@ -49,7 +49,7 @@ def watched(endpoint: EndpointSettings, rules: Rules, secrets: Secrets, transpor
         id=endpoint.id,
         provider=endpoint.provider,
         look=look,
-        wire=transports.wire(endpoint.ip, ca_file, proxy, http2=endpoint.http2),
+        wire=transports.wire(endpoint.ip, ca_file, proxy, http2=endpoint.http2, bare=not endpoint.over_http),
         rules=rules,
         grid=grid(endpoint),
         timeout_s=endpoint.timeout.total_seconds(),

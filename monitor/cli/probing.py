@@ -137,6 +137,9 @@ def _document(endpoint: "EndpointSettings", seen: "Seen") -> dict[str, Any]:
         "served_model": found.served_model,
         "finish_reason": found.finish_reason,
         "certificate_days": found.certificate_days,
+        "issuer": found.certificate and found.certificate.issuer,
+        "tls_version": found.certificate and found.certificate.version,
+        "answers": [logs.redact(record) for record in found.answers],
         "answer": logs.redact(found.answer) if endpoint.model_name else None,
         "body": logs.redact(found.body) or None,
     }

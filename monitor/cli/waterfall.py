@@ -16,6 +16,7 @@ from monitor.pipeline import Seen
 _LABEL, _FIGURE = 23, 10
 _NARROWEST, _WIDEST = 20, 80
 _ANSWER_LINES = 2
+_ANSWERS = 10
 _BLOCKS = " ▏▎▍▌▋▊▉█"
 
 WORTH_SAYING_MS = 0.05
@@ -36,7 +37,7 @@ def show(endpoint: EndpointSettings, seen: Seen) -> None:
     _print_head(endpoint, seen)
     printing.line()
     printing.line(Ink(f"{'':<{_LABEL}}{'took':>{_FIGURE}}{'at':>{_FIGURE}}", "dim"))
-    drawing = list(stretches(seen, endpoint.model_name is not None))
+    drawing = list(stretches(seen, endpoint.model_name is not None, over_http=endpoint.over_http))
     whole = max((one.end for one in drawing if one.end is not None), default=0.0) or 1.0
     for stretch in drawing:
         printing.line(*_row(stretch, whole))
@@ -74,8 +75,11 @@ class Stretch:
     """It ended then or before; no stamp tells."""
 
 
-def stretches(seen: Seen, speaks: bool) -> Iterator[Stretch]:
-    """What a look went through, each from the end of the one before. `speaks`: it asked a model."""
+def stretches(seen: Seen, speaks: bool, *, over_http: bool = True) -> Iterator[Stretch]:
+    """What a look went through, each from the end of the one before. `speaks`: it asked a model.
+
+    Where no HTTP was spoken, there is no row for what was not to happen either.
+    """
     line = phases(seen.observation.timeline)
     # Our own time lies between the phases; drawn in front, the rest adds up without holes.
     at = 0.0
@@ -93,10 +97,13 @@ def stretches(seen: Seen, speaks: bool) -> Iterator[Stretch]:
     for label, name, style in _moments(line, speaks):
         moment: float | None = getattr(line, name)
         if moment is None:
-            yield Stretch(label)
+            if over_http:
+                yield Stretch(label)
             continue
         yield Stretch(label, min(at, moment), moment, style, name in line.bounds)
         at = max(at, moment)
+    if not over_http and seen.observation.fault is None and (line.end or 0.0) <= at + WORTH_SAYING_MS:
+        return
     if line.end is not None and (line.terminal is None or line.end > line.terminal):
         style = "dim" if seen.verdict.outcome.works else "bold red"
         yield Stretch("end", min(at, line.end), line.end, style, "end" in line.bounds)
@@ -207,8 +214,13 @@ def _facts(seen: Seen) -> Iterator[tuple[str, str]]:
         yield "served model", found.served_model
     if found.request_id is not None:
         yield "request id", found.request_id
+    if found.certificate is not None:
+        yield "TLS", found.certificate.version
+        yield "issuer", found.certificate.issuer
     if found.certificate_days is not None:
         yield "certificate", f"expires in {found.certificate_days:.0f} days"
+    for number, record in enumerate(found.answers[:_ANSWERS]):
+        yield "" if number else "answers", _beginning(record)
     if found.answer:
         yield "answer", _beginning(found.answer)
     elif found.body and found.error is None and found.body[:40] not in (seen.verdict.detail or ""):

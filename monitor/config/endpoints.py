@@ -19,10 +19,12 @@ from monitor.config.wording import suggestion, unknown_key
 
 Settings = type[EndpointSettings]
 
-_NOT_YET = ("tcp", "tls", "dns", "push")
+_NOT_YET = ("push",)
 """Protocols of the contract that are not built yet."""
 GIVEN = frozenset({"id", "provider", "provider_name", "also_of"})
 """Fields of an endpoint that come from its place in the file and not from a key."""
+OF_HTTP = frozenset({"headers", "http2"})
+"""Fields of every endpoint that mean nothing where no HTTP is spoken."""
 NOT_FOR_ALL = frozenset({"name", "slug", "budget"})
 """What an endpoint says for itself and never inherits."""
 _OF_PROVIDER = frozenset({"name", "concurrency", "budget", "endpoints"})
@@ -244,9 +246,11 @@ class _Group:
         for key in place.own.tree:
             if key in ("concurrency", "endpoints"):
                 found.refuse((*place.own.path, key), _BELONGS[key])
+            elif key in OF_HTTP and not settings.over_http:
+                found.refuse((*place.own.path, key), "belongs to protocols over HTTP: leave it out")
             elif key in GIVEN:
                 found.refuse((*place.own.path, key), "comes from its place in the file: leave it out")
-        flat = dict(base)
+        flat = dict(base) if settings.over_http else {k: v for k, v in base.items() if k not in OF_HTTP}
         if place.sibling is not None:
             flat = merged(base, known(_own(place.sibling), shape), shape)
             flat |= self._named_alike(place, settings, levels)

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, WithJsonSchema
@@ -161,6 +161,9 @@ Objection = tuple[KeyPath, str]
 
 class EndpointSettings(Table):
     """What every endpoint has, whatever its protocol. Protocols subclass it."""
+
+    over_http: ClassVar[bool] = True
+    """Its protocol speaks HTTP; where it does not, `headers` and `http2` mean nothing."""
 
     id: str
     """`provider/slug`, as it is written."""

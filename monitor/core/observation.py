@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from monitor.core.timeline import Timeline
-from monitor.core.wire import Fault
+from monitor.core.wire import Certificate, Fault
 
 BODY_KEPT = 2048
 """Bytes of a body that are kept as evidence."""
@@ -107,4 +107,10 @@ class Observation:
 
     # Plain checks
     body_matches: bool | None = None
-    """Whether `expect.body_contains` was found; None where nothing was asked."""
+    """Whether what was sought in the body or banner was found; None where nothing was."""
+    certificate: Certificate | None = None
+    """What a server showed to whoever only looks at that."""
+    answers: tuple[str, ...] = ()
+    """Records that name servers gave."""
+    missing: tuple[str, ...] = ()
+    """Expected records that were not among them."""

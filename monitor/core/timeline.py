@@ -76,6 +76,10 @@ class Timeline:
     """Which of the moments and lengths above are only the latest, or the longest, that can be."""
     tokens: list[Token] = field(default_factory=list)
 
+    def stood(self) -> float:
+        """The moment at which the connection stood and nothing had been said on it."""
+        return self.start + self.own_s + (self.dns_s or 0.0) + (self.connect_s or 0.0) + (self.tls_s or 0.0)
+
     def first(self, channel: Channel | None = None) -> Token | None:
         """The first token of that channel, or of any."""
         if channel is None:

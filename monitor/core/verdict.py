@@ -34,7 +34,12 @@ class Expect:
     elapsed_ms: float | None = None
     status: frozenset[int] = frozenset(range(200, 300))
     body_contains: str | None = None
+    """A part of the body, or of the banner, letter by letter."""
     certificate_days: float | None = None
+    issuer_contains: str | None = None
+    """A part of the name of whoever issued the certificate, letter by letter."""
+    version: str | None = None
+    """The oldest version of TLS that will do, e.g. `TLSv1.2`: the names are in order."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,17 +140,21 @@ def _unconnected(seen: Observation) -> _Ruling:
         )
     if fault.phase is Phase.DNS:
         return _Ruling(Outcome.DNS_FAILURE, fault.text)
-    if fault.kind is FaultKind.TIMEOUT:
-        return _Ruling(Outcome.CONNECT_TIMEOUT, fault.text)
-    if fault.kind is FaultKind.REFUSED:
-        return _Ruling(Outcome.CONNECT_REFUSED, fault.text)
-    if fault.kind is FaultKind.UNREACHABLE:
-        return _Ruling(Outcome.HOST_UNREACHABLE, fault.text)
-    if fault.phase is Phase.TLS and fault.kind in (FaultKind.CERTIFICATE, FaultKind.TLS):
-        return _Ruling(Outcome.TLS_FAILURE, fault.text)
     if fault.phase is Phase.TLS and fault.kind is FaultKind.CLOSED:
         return _Ruling(Outcome.TLS_FAILURE, fault.text)
-    return _Ruling(Outcome.CONNECTION_RESET, fault.text)
+    return _Ruling(_BEFORE_REQUEST.get(fault.kind, Outcome.CONNECTION_RESET), fault.text)
+
+
+_BEFORE_REQUEST = {
+    FaultKind.TIMEOUT: Outcome.CONNECT_TIMEOUT,
+    FaultKind.REFUSED: Outcome.CONNECT_REFUSED,
+    FaultKind.UNREACHABLE: Outcome.HOST_UNREACHABLE,
+    FaultKind.CERTIFICATE: Outcome.TLS_FAILURE,
+    FaultKind.TLS: Outcome.TLS_FAILURE,
+    # Looked up by a proxy, which says so while we connect.
+    FaultKind.NO_SUCH_NAME: Outcome.DNS_FAILURE,
+    FaultKind.RESOLVER: Outcome.DNS_FAILURE,
+}
 
 
 def _cut_off(seen: Observation) -> _Ruling:
@@ -166,31 +175,59 @@ def _broken(seen: Observation, *, none_yet: bool) -> _Ruling:
         if seen.timer is Timer.STALL:
             return _Ruling(Outcome.STALLED, fault.text)
         return _Ruling(Outcome.TOTAL_TIMEOUT, fault.text)
-    if fault.kind is FaultKind.LOCAL:
-        return _Ruling(Outcome.LOCAL_NETWORK, fault.text)
-    if fault.kind in (FaultKind.MALFORMED, FaultKind.TOO_LARGE):
-        return _Ruling(Outcome.MALFORMED_RESPONSE, fault.text)
+    if fault.kind in _WHENEVER:
+        return _Ruling(_WHENEVER[fault.kind], fault.text)
     if none_yet or fault.kind is FaultKind.RESET:
         return _Ruling(Outcome.CONNECTION_RESET, fault.text)
     return _Ruling(Outcome.TRUNCATED, fault.text)
+
+
+_WHENEVER = {
+    FaultKind.LOCAL: Outcome.LOCAL_NETWORK,
+    FaultKind.MALFORMED: Outcome.MALFORMED_RESPONSE,
+    FaultKind.TOO_LARGE: Outcome.MALFORMED_RESPONSE,
+    # A server can refuse our side of the handshake after we took its own for good.
+    FaultKind.TLS: Outcome.TLS_FAILURE,
+    FaultKind.CERTIFICATE: Outcome.TLS_FAILURE,
+    FaultKind.UNREACHABLE: Outcome.HOST_UNREACHABLE,
+}
+"""What means the same before the answer and in the middle of it."""
 
 
 # Plain checks
 
 
 def _plain(seen: Observation, expect: Expect, figures: Figures) -> _Ruling:
-    if seen.status is None:
-        return _cut_off(seen)
-    if seen.status not in expect.status:
+    """Only HTTP has a status; what has none and no fault went as far as it was meant to."""
+    if seen.status is not None and seen.status not in expect.status:
         return _unexpected_status(seen.status, expect.status)
     if seen.fault is not None:
-        return _broken(seen, none_yet=False)
-    if seen.body_matches is False:
-        return _Ruling(
-            Outcome.ASSERTION_FAILED,
-            f'the body does not contain "{expect.body_contains}"; it begins: {seen.body[:200] or "(empty)"}',
-        )
+        return _broken(seen, none_yet=seen.status is None)
+    unmet = _unmet(seen, expect)
+    if unmet is not None:
+        return _Ruling(Outcome.ASSERTION_FAILED, unmet)
     return _mistimed(figures) or _slow(figures, expect) or _certificate(seen, expect) or _Ruling(Outcome.OK)
+
+
+def _unmet(seen: Observation, expect: Expect) -> str | None:
+    """What was expected and is not so; None: all of it is."""
+    shown = seen.certificate
+    if seen.body_matches is False:
+        what = "banner" if seen.status is None else "body"
+        begins = seen.body[:200] or "(empty)"
+        return f'the {what} does not contain "{expect.body_contains}"; it begins: {begins}'
+    if seen.missing:
+        wanted = ", ".join(f'"{text}"' for text in seen.missing)
+        return f"not among the answers: {wanted}; what came: {', '.join(seen.answers)}"
+    if (
+        shown is not None
+        and expect.issuer_contains is not None
+        and expect.issuer_contains not in shown.issuer
+    ):
+        return f'the issuer does not contain "{expect.issuer_contains}"; it is {shown.issuer}'
+    if shown is not None and expect.version is not None and shown.version < expect.version:
+        return f"the server speaks {shown.version}, expected {expect.version} or newer"
+    return None
 
 
 def _unexpected_status(status: int, expected: frozenset[int]) -> _Ruling:
@@ -216,9 +253,10 @@ def _certificate(seen: Observation, expect: Expect) -> _Ruling | None:
     wanted, left = expect.certificate_days, seen.certificate_days
     if wanted is None or left is None or left >= wanted:
         return None
+    whose = "" if seen.certificate is None else f" of {seen.certificate.first}"
     return _Ruling(
         Outcome.CERTIFICATE_EXPIRING,
-        f"the certificate expires in {left:.1f} days, expected at least {wanted:g}",
+        f"the certificate{whose} expires in {left:.1f} days, expected at least {wanted:g}",
     )
 
 
@@ -254,8 +292,10 @@ def _refusal(seen: Observation, learnt: Learnt, model: str) -> _Ruling:
         return _Ruling(outcome, f"{said}{advice}")
     if status == 503 and is_overload(error):
         return _Ruling(Outcome.OVERLOADED, said)
-    if status >= 500:
+    if 500 <= status < 600:
         return _Ruling(Outcome.HTTP_5XX, said)
+    if status < 300 or status >= 600:
+        return _Ruling(Outcome.MALFORMED_RESPONSE, f"{said}. That status is no answer to this request.")
     if status in (404, 410) or (status == 400 and is_no_model(error)):
         return _no_model(said, learnt, model)
     if status == 400 and is_bad_key(error):

@@ -146,8 +146,77 @@ class Limits:
     body_bytes: int = 8 * 1024 * 1024
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Whom to connect to."""
+
+    host: str
+    """A name or an address, without brackets."""
+    port: int
+    secure: bool = False
+    """Shake hands over TLS, and verify whom we met."""
+    server_name: str = ""
+    """The name that its certificate has to be for; empty: the host."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Certificate:
+    """What a server showed us and we verified."""
+
+    days: float
+    """Until the first certificate of the chain expires."""
+    first: str
+    """Whose that is, e.g. `acme.example`."""
+    issuer: str
+    """Of the server's own certificate, e.g. `C=US, O=Let's Encrypt, CN=R11`."""
+    version: str
+    """Of TLS, e.g. `TLSv1.3`."""
+
+
+class Link(Protocol):
+    """A connection that stands, on which nobody has said anything yet."""
+
+    @property
+    def certificate(self) -> Certificate | None:
+        """What the server showed; None without TLS."""
+        ...
+
+    async def send(self, data: bytes) -> None:
+        """Hand it all to the kernel. Raises WireFault."""
+        ...
+
+    async def read(self, until: float) -> Arrival | None:
+        """The next bytes; None once the other side closed. Raises WireFault, as `Reply.read`."""
+        ...
+
+
+class Record(enum.StrEnum):
+    """What can be asked of name servers."""
+
+    A = "A"
+    AAAA = "AAAA"
+    CAA = "CAA"
+    CNAME = "CNAME"
+    MX = "MX"
+    NS = "NS"
+    PTR = "PTR"
+    SOA = "SOA"
+    SRV = "SRV"
+    TXT = "TXT"
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What to ask name servers."""
+
+    name: str
+    record: Record
+    server: str | None = None
+    """`9.9.9.9:53` or `[2620:fe::fe]:53`; None: those of the system."""
+
+
 class Wire(Protocol):
-    """One fresh connection for one request."""
+    """One fresh connection for one request, or for none."""
 
     def exchange(
         self, request: Request, timeline: Timeline, limits: Limits
@@ -155,5 +224,19 @@ class Wire(Protocol):
         """Send the request, wait for the headers, mark the phases on the timeline.
 
         Entering raises WireFault. Leaving closes the connection, whatever happened.
+        """
+        ...
+
+    def connect(self, place: Place, timeline: Timeline, limits: Limits) -> AbstractAsyncContextManager[Link]:
+        """Connect, shake hands where that is wanted, and mark these phases and their end.
+
+        Entering raises WireFault. Leaving closes the connection, whatever happened.
+        """
+        ...
+
+    async def resolve(self, question: Question, timeline: Timeline, limits: Limits) -> tuple[str, ...]:
+        """The records that the name servers have, at least one, each as people write it; marks the time.
+
+        Text in them is cleaned. Raises WireFault in the phase DNS; its kind tells what was wrong.
         """
         ...

@@ -19,11 +19,12 @@ from typing import Any, NamedTuple
 from monitor.clock import SYSTEM, monotonic
 from monitor.config.proxy import Proxy
 from monitor.core.timeline import Clock, Timeline
-from monitor.core.wire import Arrival, Fault, FaultKind, Limits, Phase, WireFault
+from monitor.core.wire import Arrival, Certificate, Fault, FaultKind, Limits, Phase, WireFault
 from monitor.transport import fault as said
 from monitor.transport.http1 import BadAnswer, Response
 from monitor.transport.patience import Patience, TimeUp
 from monitor.transport.proxy import Refused, Way, login_wanted, unusable, way_through
+from monitor.transport.raw import Raw
 from monitor.transport.resolver import Address, Ip, Resolver, fits, literal, no_address
 from monitor.transport.sockets import Connected, connect, connect_unix
 from monitor.transport.stamps import Read, Segments, Stamps, receive, receive_unstamped
@@ -40,6 +41,8 @@ TICK_S = 0.050
 """Streams that gather are read at the same moments: to wake up costs more than to read."""
 _TAIL = 16
 _CUT = frozenset({FaultKind.RESET, FaultKind.CLOSED})
+_NOT_THROUGH = frozenset({Phase.CONNECT, Phase.TLS})
+"""While whoever closes has not let us through to anything yet."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,9 +68,12 @@ class Target:
     host: str
     port: int
     secure: bool
-    method: str
-    request: bytes
+    method: str = ""
+    """Of HTTP; empty where no HTTP is spoken."""
+    request: bytes = b""
     """The request as it goes over the wire."""
+    server_name: str = ""
+    """The name that its certificate has to be for; empty: the host."""
 
 
 class Connection:
@@ -75,7 +81,11 @@ class Connection:
 
     def __init__(self, means: Means, target: Target, timeline: Timeline, limits: Limits) -> None:
         loop = asyncio.get_running_loop()
-        self.response = Response(target.method, limits.header_bytes, limits.body_bytes)
+        self.response: Response | Raw = (
+            Response(target.method, limits.header_bytes, limits.body_bytes)
+            if target.method
+            else Raw(limits.body_bytes)
+        )
         self._means = means
         self._target = target
         self._timeline = timeline
@@ -130,13 +140,30 @@ class Connection:
         try:
             await self._prepare()
             self._begin_request()
-            await self._send_request()
+            await self._send_request(self._target.request)
             await self._await_headers()
         except TimeUp:
             raise WireFault(self._late(), monotonic()) from None
         finally:
             if self._timeline.request_sent is None:
                 self._count_own()
+
+    async def reach(self) -> None:
+        """All that `open` does before the request. Raises WireFault."""
+        try:
+            await self._prepare()
+            self._begin_request()
+        except TimeUp:
+            raise WireFault(self._late(), monotonic()) from None
+        finally:
+            self._count_own()
+
+    async def send(self, data: bytes) -> None:
+        """Say something where no HTTP is spoken. Raises WireFault."""
+        try:
+            await self._send_request(data)
+        except TimeUp:
+            raise WireFault(self._late(), monotonic()) from None
 
     async def read(self, until: float, gather_s: float = 0.0) -> Arrival | None:
         """The next bytes of the body; None at its proper end. Raises WireFault.
@@ -176,6 +203,10 @@ class Connection:
     def certificate_days(self) -> float | None:
         """Days until the server's certificate expires; None without TLS."""
         return None if self._session is None else self._session.certificate_days(SYSTEM.now())
+
+    def certificate(self) -> Certificate | None:
+        """What the server showed; None without TLS. Only right after `reach`."""
+        return None if self._session is None else self._session.certificate(SYSTEM.now())
 
     def _gather(self, sock: socket.socket, moment: float) -> None:
         """Let bytes lie where they are until then, unless there are many, or no more will come."""
@@ -244,6 +275,7 @@ class Connection:
             if not fits(found, ip):
                 raise WireFault(Fault(FaultKind.NO_SUCH_NAME, Phase.DNS, no_address(host, ip)), monotonic())
             return [found]
+        self._means.resolver.asking()
         started = monotonic()
         try:
             return await self._means.resolver.resolve(host, port, ip, self._patience, self._limit)
@@ -251,12 +283,7 @@ class Connection:
             self._resolved(started, monotonic())
 
     def _resolved(self, started: float, now: float) -> None:
-        """The answer came on a thread of the resolver's; that we heard of it took two turns of the loop."""
-        self._timeline.dns_s = now - started
-        waking = self._means.waking
-        if waking is not None and now - waking.quiet_before > TURNS_S:
-            self._timeline.slack_s += now - max(started, waking.quiet_before)
-            self._timeline.bounds.add("dns_ms")
+        mark_lookup(self._timeline, started, now, self._means.waking)
 
     async def _connect(self, attempt: Coroutine[Any, Any, Connected]) -> None:
         started = monotonic()
@@ -286,7 +313,7 @@ class Connection:
         except WireFault as stop:
             raise WireFault(unusable(stop.fault, proxy), stop.at) from None
         target = self._target
-        if proxy.kind == "socks5" or target.secure:
+        if proxy.kind == "socks5" or target.secure or not target.method:
             await self._talk(way_through(proxy, target.host, target.port, self._limits.header_bytes))
         else:
             self._relay = proxy
@@ -342,7 +369,7 @@ class Connection:
     async def _shake_hands(self, early: bytes) -> None:
         """`early`: what came through a tunnel as soon as it stood."""
         self._phase = Phase.TLS
-        session = self._session = Session(self._means.context, self._target.host)
+        session = self._session = Session(self._means.context, self._named())
         if early:
             session.put(memoryview(early))
         # Waiting for our own turn is not the server's fault: its clock stands still.
@@ -359,6 +386,10 @@ class Connection:
         finally:
             turn.end()
 
+    def _named(self) -> str:
+        """Whom the certificate has to be for."""
+        return self._target.server_name or self._target.host
+
     async def _handshake(self, session: Session) -> None:
         """What the server takes is its own; what we reckon between its answers is not."""
         self._timeline.tls_s = 0.0
@@ -374,7 +405,8 @@ class Connection:
             try:
                 done = session.shake()
             except ssl.SSLError as exc:
-                done, refused = False, refusal(exc, self._target.host, Phase.TLS)
+                done = False
+                refused = refusal(exc, self._named(), Phase.TLS, session.sent(), SYSTEM.now())
             greeting = session.outgoing()
             if greeting or done:
                 self._heard_by(self._at)
@@ -410,8 +442,7 @@ class Connection:
         self._allow(None, 0.0)
         self._count_own()
 
-    async def _send_request(self) -> None:
-        data = self._target.request
+    async def _send_request(self, data: bytes) -> None:
         if self._session is not None:
             # A hasty server may have answered in the last breath of the handshake.
             self._absorb(memoryview(b""))
@@ -450,7 +481,8 @@ class Connection:
                 pass
             except OSError as exc:
                 if said.kind_of(exc.errno) is not FaultKind.RESET:
-                    raise WireFault(said.broken(exc.errno, self._phase, self._peer), monotonic()) from None
+                    fault = said.broken(exc.errno, self._phase, self._peer, told=True)
+                    raise WireFault(fault, monotonic()) from None
                 self._send_failure = exc.errno
                 break
             if not rest:
@@ -479,7 +511,7 @@ class Connection:
         except (BlockingIOError, InterruptedError):
             return
         except OSError as exc:
-            self._stop(said.broken(exc.errno, self._phase, self._peer), monotonic())
+            self._stop(said.broken(exc.errno, self._phase, self._peer, told=True), monotonic())
             return
         self._stamp(sock, read)
         if self._at > self._limit:
@@ -533,7 +565,7 @@ class Connection:
         if self._sock is None:
             return
         if session.error is not None:
-            self._stop(refusal(session.error, self._target.host, self._phase), self._at)
+            self._stop(refusal(session.error, self._named(), self._phase), self._at)
         elif session.ended:
             self._on_end(self._at)
         elif reply := session.outgoing():
@@ -579,7 +611,7 @@ class Connection:
             self._timeline.bounds.add(moment)
 
     def _on_end(self, at: float) -> None:
-        if self._phase is not Phase.TLS and self.response.end():
+        if self._phase not in _NOT_THROUGH and self.response.end():
             self._hang_up()
             self._wake()
         elif self._send_failure is not None:
@@ -638,6 +670,14 @@ class Connection:
     def _late(self) -> Fault:
         """The limit of the phase passed."""
         return said.late(self._phase, self._name, self._peer, self._limit_s)
+
+
+def mark_lookup(line: Timeline, started: float, now: float, waking: Waking | None) -> None:
+    """The answer came on a thread of the resolver's; that we heard of it took two turns of the loop."""
+    line.dns_s = now - started
+    if waking is not None and now - waking.quiet_before > TURNS_S:
+        line.slack_s += now - max(started, waking.quiet_before)
+        line.bounds.add("dns_ms")
 
 
 class _Sent(NamedTuple):

@@ -21,6 +21,14 @@ _KINDS = {
     errno.ETIMEDOUT: FaultKind.TIMEOUT,
 }
 
+_TOLD = {
+    # What routers on the way say by ICMP. From a call that never left this machine, they mean us.
+    errno.ENETUNREACH: FaultKind.UNREACHABLE,
+    errno.ENONET: FaultKind.UNREACHABLE,
+    errno.EACCES: FaultKind.UNREACHABLE,
+    errno.EOPNOTSUPP: FaultKind.UNREACHABLE,
+}
+
 _OURS = {
     errno.ENETUNREACH: "it has no route there",
     errno.ENETDOWN: "its network is down",
@@ -44,14 +52,19 @@ _DURING = {
 }
 
 
-def kind_of(code: int | None) -> FaultKind:
-    """What an errno of a socket call means. One that we do not know is ours: it never makes an outage."""
-    return FaultKind.LOCAL if code is None else _KINDS.get(code, FaultKind.LOCAL)
+def kind_of(code: int | None, *, told: bool = False) -> FaultKind:
+    """What an errno of a socket call means. One that we do not know is ours: it never makes an outage.
+
+    `told`: it came for something that was on its way already, so the network may have said it.
+    """
+    if code is None:
+        return FaultKind.LOCAL
+    return _KINDS.get(code) or (_TOLD.get(code) if told else None) or FaultKind.LOCAL
 
 
-def broken(code: int | None, phase: Phase, peer: str) -> Fault:
-    """The fault behind an errno on the way to `peer` (`192.0.2.1 port 443`)."""
-    kind = kind_of(code)
+def broken(code: int | None, phase: Phase, peer: str, *, told: bool = False) -> Fault:
+    """The fault behind an errno on the way to `peer` (`192.0.2.1 port 443`); `told` as in `kind_of`."""
+    kind = kind_of(code, told=told)
     if kind is FaultKind.LOCAL:
         reason = "the system call failed" if code is None else _OURS.get(code) or errno.errorcode.get(code)
         text = f"this machine cannot talk to {peer}: {reason or f'error {code}'}"

@@ -9,6 +9,7 @@ import asyncio
 import functools
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
@@ -19,7 +20,20 @@ from h2.exceptions import H2Error
 from monitor.clock import SYSTEM, monotonic
 from monitor.config.proxy import Proxy
 from monitor.core.timeline import Timeline
-from monitor.core.wire import Arrival, Fault, FaultKind, Limits, Phase, Reply, Request, WireFault
+from monitor.core.wire import (
+    Arrival,
+    Fault,
+    FaultKind,
+    Limits,
+    Link,
+    Phase,
+    Place,
+    Question,
+    Reply,
+    Request,
+    Wire,
+    WireFault,
+)
 from monitor.transport import fault as said
 from monitor.transport.http1 import readable
 from monitor.transport.patience import Patience, TimeUp
@@ -51,11 +65,19 @@ class Means2:
 class Http2Wire:
     """`Wire` over HTTPX's transport."""
 
-    def __init__(self, means: Means2) -> None:
+    def __init__(self, means: Means2, bare: Wire) -> None:
+        """`bare` is for all that is not HTTP."""
         self._means = means
+        self._bare = bare
 
     def exchange(self, request: Request, timeline: Timeline, limits: Limits) -> "_Exchange":
         return _Exchange(self._means, request, timeline, limits)
+
+    def connect(self, place: Place, timeline: Timeline, limits: Limits) -> AbstractAsyncContextManager[Link]:
+        return self._bare.connect(place, timeline, limits)
+
+    async def resolve(self, question: Question, timeline: Timeline, limits: Limits) -> tuple[str, ...]:
+        return await self._bare.resolve(question, timeline, limits)
 
 
 class _Exchange:

@@ -211,7 +211,7 @@ class _Race:
             self._finish()
         else:
             sock.close()
-            self._failed(address, code)
+            self._failed(address, code, told=True)
             self.next()
 
     def _won(self, sock: socket.socket, address: Address, started: float, now: float) -> None:
@@ -224,8 +224,8 @@ class _Race:
         if not self.over.done():
             self.over.set_result(None)
 
-    def _failed(self, address: Address, code: int | None) -> None:
-        self._failures.append(broken(code, Phase.CONNECT, str(address)))
+    def _failed(self, address: Address, code: int | None, *, told: bool = False) -> None:
+        self._failures.append(broken(code, Phase.CONNECT, str(address), told=told))
 
     def _stop_timer(self) -> None:
         if self._timer is not None:

@@ -4,14 +4,17 @@ import asyncio
 import functools
 import ssl
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from monitor.core.instant import DAY, SECOND, Instant
-from monitor.core.wire import Fault, FaultKind, Phase
+from monitor.core.instant import DAY, SECOND, Instant, as_datetime
+from monitor.core.wire import Certificate, Fault, FaultKind, Phase
+from monitor.transport.certificate import Paper, facts, particulars, read, shown
 from monitor.transport.patience import Patience
 
 _PIECE = 64 * 1024
+_HANDSHAKE, _CERTIFICATE_MESSAGE = 22, 11
 
 _WRONG_CERTIFICATE = {
     # The verification codes of OpenSSL (X509_V_ERR_…), which Python hands on as numbers.
@@ -47,6 +50,33 @@ def context_for(ca_file: Path | None) -> ssl.SSLContext:
 def http2_context_for(ca_file: Path | None) -> ssl.SSLContext:
     """The same for the stock transport, which sets of its own accord what it offers in it."""
     return _context(ca_file)
+
+
+@functools.cache
+def bare_context_for(ca_file: Path | None) -> ssl.SSLContext:
+    """The same for servers of any kind, which may know none of the protocols that HTTP offers.
+
+    Its sessions keep the certificates that a server sent, so that a refusal can say what was wrong.
+    """
+    context = _context(ca_file)
+    context.sslobject_class = _Keeping
+    context._msg_callback = _keep  # type: ignore[attr-defined]  # noqa: SLF001  # there is no other way to it
+    return context
+
+
+class _Keeping(ssl.SSLObject):
+    """Keeps the message in which the server showed its certificates."""
+
+    message = b""
+    message_version = 0
+
+
+def _keep(session: object, direction: str, version: int, *message: Any) -> None:
+    """Called for every message of a handshake, before anything is verified."""
+    content, kind, data = message
+    if direction == "read" and content == _HANDSHAKE and kind == _CERTIFICATE_MESSAGE:
+        assert isinstance(session, _Keeping)
+        session.message, session.message_version = data, version
 
 
 def _context(ca_file: Path | None) -> ssl.SSLContext:
@@ -131,6 +161,18 @@ class Session:
         """Days until the server's certificate expires; negative once it has."""
         return days_left(self._certificate, now)
 
+    def certificate(self, now: Instant) -> Certificate:
+        """What there is to tell of the chain that was verified. Only while the session stands."""
+        # `SSLObject.get_verified_chain` does just that, but only from Python 3.13 on.
+        chain = self._tls._sslobj.get_verified_chain()  # type: ignore[attr-defined]  # noqa: SLF001
+        papers = [read(ssl.PEM_cert_to_DER_cert(one.public_bytes())) for one in chain]
+        return facts(papers, self._tls.version() or "", as_datetime(now))
+
+    def sent(self) -> list[Paper]:
+        """The certificates that the server sent, its own first; none where nobody keeps them."""
+        tls = self._tls
+        return shown(tls.message, tls.message_version) if isinstance(tls, _Keeping) else []
+
 
 def days_left(certificate: Mapping[str, object] | None, now: Instant) -> float | None:
     """Days until that certificate expires; negative once it has, None without one."""
@@ -170,20 +212,40 @@ class _Records:
                 self._head = b""
 
 
-def refusal(error: ssl.SSLError, host: str, phase: Phase) -> Fault:
-    """What a failure of TLS means, by its code and never by its text."""
+def refusal(
+    error: ssl.SSLError, host: str, phase: Phase, sent: Sequence[Paper] = (), now: Instant | None = None
+) -> Fault:
+    """What a failure of TLS means, by its code and never by its text.
+
+    `sent` is what the server showed, its own certificate first, where that is known.
+    """
     if isinstance(error, ssl.SSLCertVerificationError):
         what = _WRONG_CERTIFICATE.get(error.verify_code)
         text = f"the certificate of {host} {what or f'is not accepted (code {error.verify_code})'}"
-        return Fault(FaultKind.CERTIFICATE, phase, text)
+        more = particulars(error.verify_code, sent, as_datetime(now)) if sent and now else ""
+        return Fault(FaultKind.CERTIFICATE, phase, f"{text}: {more}" if more else text)
     if phase is Phase.TLS:
         return Fault(FaultKind.TLS, phase, f"no TLS handshake with {host}{_reason(error)}")
     return Fault(FaultKind.TLS, phase, f"the TLS connection to {host} broke{_reason(error)}")
 
 
+_REASONS = {
+    # OpenSSL's own words for what broke a handshake; an alert is what the other side says.
+    "WRONG_VERSION_NUMBER": "what answers there does not speak TLS",
+    "UNSUPPORTED_PROTOCOL": "it speaks only versions of TLS that are too old",
+    "TLSV1_ALERT_PROTOCOL_VERSION": "it refuses the versions of TLS that we speak, 1.2 and 1.3",
+    "SSLV3_ALERT_HANDSHAKE_FAILURE": "it refused the handshake by an alert",
+    "TLSV1_UNRECOGNIZED_NAME": "it knows no such server name",
+    "TLSV13_ALERT_CERTIFICATE_REQUIRED": "it wants a certificate of ours",
+}
+
+
 def _reason(error: ssl.SSLError) -> str:
-    """OpenSSL's name for it, e.g. `wrong version number`: a fixed word of the library, not a message."""
-    return f" ({error.reason.replace('_', ' ').lower()})" if error.reason else ""
+    """What it means where we know, and OpenSSL's name for it: a fixed word of the library, not a message."""
+    if not error.reason:
+        return ""
+    known = _REASONS.get(error.reason)
+    return f"{f': {known}' if known else ''} ({error.reason.replace('_', ' ').lower()})"
 
 
 class Turns:

@@ -14,17 +14,32 @@ from typing import Any
 
 import httpx
 
+from monitor.clock import monotonic
 from monitor.config.proxy import Proxy
 from monitor.core.timeline import Timeline
-from monitor.core.wire import Arrival, Limits, Reply, Request, Wire
-from monitor.transport.connection import Connection, Means, Target
+from monitor.core.wire import (
+    Arrival,
+    Certificate,
+    Limits,
+    Link,
+    Phase,
+    Place,
+    Question,
+    Reply,
+    Request,
+    Wire,
+    WireFault,
+)
+from monitor.transport import fault as said
+from monitor.transport.connection import Connection, Means, Target, mark_lookup
 from monitor.transport.http1 import readable, request_bytes
 from monitor.transport.http2 import Http2Wire, Means2
+from monitor.transport.patience import Patience, TimeUp
 from monitor.transport.proxy import login
 from monitor.transport.resolver import Ip, Resolver
 from monitor.transport.sockets import READ_BYTES
 from monitor.transport.stamps import stamps
-from monitor.transport.tls import Turns, context_for, http2_context_for
+from monitor.transport.tls import Turns, bare_context_for, context_for, http2_context_for
 from monitor.transport.waking import Waking, waking_of
 
 _PORTS = {"http": 80, "https": 443}
@@ -72,12 +87,14 @@ class Transport(httpx.AsyncBaseTransport):
         resolver: Resolver | None = None,
         turns: Turns | None = None,
         waking: Waking | None = None,
+        bare: bool = False,
     ) -> None:
+        """`bare`: for servers that speak no HTTP."""
         self._own_resolver = resolver is None
         self._means = Means(
             resolver=resolver or Resolver(),
             turns=turns or Turns(),
-            context=context_for(ca_file),
+            context=bare_context_for(ca_file) if bare else context_for(ca_file),
             ip=ip,
             stamps=stamps(),
             waking=waking,
@@ -100,6 +117,35 @@ class Transport(httpx.AsyncBaseTransport):
         return httpx.Response(
             response.status, headers=response.headers, stream=StampedStream(connection, limits.deadline)
         )
+
+    async def reach(self, place: Place, timeline: Timeline, limits: Limits) -> Connection:
+        """A connection that stands, for the caller to close. Raises WireFault."""
+        target = Target(host=place.host, port=place.port, secure=place.secure, server_name=place.server_name)
+        connection = Connection(self._means, target, timeline, limits)
+        try:
+            await connection.reach()
+        except BaseException:
+            connection.close()
+            raise
+        timeline.end = timeline.end_earliest = timeline.stood()
+        return connection
+
+    async def resolve(self, question: Question, timeline: Timeline, limits: Limits) -> tuple[str, ...]:
+        """What the name servers answer. Raises WireFault."""
+        self._means.resolver.asking(question.server)
+        started = monotonic()
+        timeline.own_s = max(0.0, started - timeline.start)
+        allowed = min(limits.connect_s, limits.deadline - started)
+        patience = Patience(asyncio.get_running_loop())
+        try:
+            return await self._means.resolver.query(question, patience, started + allowed)
+        except TimeUp:
+            late = said.late(Phase.DNS, question.name, "", allowed)
+            raise WireFault(late, monotonic()) from None
+        finally:
+            patience.close()
+            mark_lookup(timeline, started, monotonic(), self._means.waking)
+            timeline.end = timeline.end_earliest = timeline.stood()
 
     async def aclose(self) -> None:
         if self._own_resolver:
@@ -178,6 +224,42 @@ class _Exchange:
             await self._stream.aclose()
 
 
+class ProbeLink:
+    """`Link` over a connection of our transport."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        # Now, for a session that breaks later no longer tells.
+        self.certificate: Certificate | None = connection.certificate()
+
+    def send(self, data: bytes) -> Coroutine[Any, Any, None]:
+        return self._connection.send(data)
+
+    def read(self, until: float) -> Coroutine[Any, Any, Arrival | None]:
+        return self._connection.read(until)
+
+
+class _Linking:
+    """The time in which a connection stands."""
+
+    def __init__(self, transport: Transport, place: Place, timeline: Timeline, limits: Limits) -> None:
+        self._transport = transport
+        self._place = place
+        self._timeline = timeline
+        self._limits = limits
+        self._connection: Connection | None = None
+
+    async def __aenter__(self) -> Link:
+        self._connection = await self._transport.reach(self._place, self._timeline, self._limits)
+        return ProbeLink(self._connection)
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._connection is not None:
+            self._connection.close()
+
+
 @functools.lru_cache(maxsize=4096)
 def _url(text: str) -> httpx.URL:
     return httpx.URL(text)
@@ -192,6 +274,12 @@ class ProbeWire:
     def exchange(self, request: Request, timeline: Timeline, limits: Limits) -> _Exchange:
         return _Exchange(self._transport, request, timeline, limits)
 
+    def connect(self, place: Place, timeline: Timeline, limits: Limits) -> _Linking:
+        return _Linking(self._transport, place, timeline, limits)
+
+    async def resolve(self, question: Question, timeline: Timeline, limits: Limits) -> tuple[str, ...]:
+        return await self._transport.resolve(question, timeline, limits)
+
 
 class Transports:
     """One wire for each kind of way; they share the resolver and the turns at TLS handshakes."""
@@ -201,7 +289,7 @@ class Transports:
         self._turns = Turns()
         self._waking = waking
         self.stamps = stamps()
-        self._wires: dict[tuple[Ip, Path | None, Proxy | None, bool], Wire] = {}
+        self._wires: dict[tuple[Ip, Path | None, Proxy | None, bool, bool], Wire] = {}
 
     def wire(
         self,
@@ -210,17 +298,21 @@ class Transports:
         proxy: Proxy | None = None,
         *,
         http2: bool = False,
+        bare: bool = False,
     ) -> Wire:
         """The wire for these settings. Raises OSError or ValueError if the CA file is no good.
 
+        `bare`: for servers that speak no HTTP.
+
         The first one for a CA file blocks for up to 85 ms: ask for them all before probing begins.
         """
-        key = (ip, ca_file, proxy, http2)
+        key = (ip, ca_file, proxy, http2, bare)
         if key not in self._wires:
-            self._wires[key] = self._http2(ip, ca_file, proxy) if http2 else self._own(ip, ca_file, proxy)
+            own = self._own(ip, ca_file, proxy, bare=bare or http2)
+            self._wires[key] = self._http2(ip, ca_file, proxy, own) if http2 else own
         return self._wires[key]
 
-    def _own(self, ip: Ip, ca_file: Path | None, proxy: Proxy | None) -> ProbeWire:
+    def _own(self, ip: Ip, ca_file: Path | None, proxy: Proxy | None, *, bare: bool) -> ProbeWire:
         return ProbeWire(
             Transport(
                 ip=ip,
@@ -229,10 +321,11 @@ class Transports:
                 resolver=self._resolver,
                 turns=self._turns,
                 waking=self._waking,
+                bare=bare,
             )
         )
 
-    def _http2(self, ip: Ip, ca_file: Path | None, proxy: Proxy | None) -> Http2Wire:
+    def _http2(self, ip: Ip, ca_file: Path | None, proxy: Proxy | None, bare: Wire) -> Http2Wire:
         return Http2Wire(
             Means2(
                 resolver=self._resolver,
@@ -241,7 +334,8 @@ class Transports:
                 ip=ip,
                 waking=self._waking,
                 proxy=proxy,
-            )
+            ),
+            bare,
         )
 
     async def aclose(self) -> None:

@@ -124,6 +124,8 @@ class Part:
     title: str
 
 
+_ROUNDED_MS = 0.01
+"""By how much moments that were stored may miss each other."""
 PHASES = ("dns", "connect", "tls", "wait", "think", "stream", "rest")
 """The kinds of parts, in order."""
 PHASE_WORDS = {
@@ -158,7 +160,8 @@ def _stretches(phases: Phases) -> Iterable[tuple[str, float, float]]:
             at += length
     sent, end = phases.request_sent, phases.end
     if sent is None:
-        if end is not None:
+        # Where nothing was to be asked, there is only our own time behind the phases.
+        if end is not None and end - (phases.own_ms or 0.0) > at + _ROUNDED_MS:
             yield "wait", at, end
         return
     first = phases.first_token if phases.first_token is not None else phases.first_byte

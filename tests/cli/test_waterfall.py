@@ -7,6 +7,7 @@ from monitor.core.observation import Observation
 from monitor.core.outcome import Outcome
 from monitor.core.timeline import Timeline
 from monitor.core.verdict import Learnt, Verdict
+from monitor.core.wire import Certificate
 from monitor.pipeline import Seen
 from monitor.protocols import registry
 
@@ -36,3 +37,39 @@ def test_a_page_says_by_how_much_its_end_is_unsure(capsys):
         "  total         ≤ 812 ms",
         "  uncertainty   the end may have come up to 7.0 ms earlier",
     ]
+
+
+def drawn(capsys, protocol: str, observation: Observation, **settings: str) -> list[str]:
+    common = {"id": "acme/m", "provider": "acme", "slug": "m", "provider_name": "Acme", "name": "m.example"}
+    endpoint = registry()[protocol].Settings(protocol=protocol, **common, **settings)
+    figures = Figures(total_ms=12.5)
+    verdict = Verdict(outcome=Outcome.OK, detail=None, figures=figures, learnt=Learnt())
+    waterfall.show(endpoint, Seen(Instant(1_795_312_000 * SECOND), observation, verdict, None))
+    return capsys.readouterr().out.splitlines()
+
+
+def test_a_port_has_no_rows_for_a_request_that_was_not_to_be(capsys):
+    line = Timeline(start=0.0, connect_s=0.0125, own_s=0.001)
+    line.end = line.stood()
+    lines = drawn(capsys, "tcp", Observation(timeline=line), address="acme.example:22")
+    rows = [row.split()[0] for row in lines if row.startswith("  ")]
+    assert rows[1:] == ["own", "dns", "connect", "tls", "total"]
+
+
+def test_a_certificate_tells_its_issuer_its_days_and_the_version(capsys):
+    line = Timeline(start=0.0, connect_s=0.01, tls_s=0.02)
+    line.end = line.stood()
+    shown = Certificate(days=41.0, first="acme.example", issuer="O=Acme", version="TLSv1.3")
+    seen = Observation(timeline=line, certificate=shown, certificate_days=41.0)
+    lines = drawn(capsys, "tls", seen, address="acme.example")
+    assert "  TLS           TLSv1.3" in lines
+    assert "  issuer        O=Acme" in lines
+    assert "  certificate   expires in 41 days" in lines
+
+
+def test_a_name_shows_what_came(capsys):
+    line = Timeline(start=0.0, dns_s=0.01)
+    line.end = line.stood()
+    seen = Observation(timeline=line, answers=("192.0.2.1", "192.0.2.2"))
+    lines = drawn(capsys, "dns", seen)
+    assert lines[-2:] == ["  answers       192.0.2.1", "                192.0.2.2"]

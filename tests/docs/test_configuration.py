@@ -31,7 +31,10 @@ from monitor.config.settings import (
     Site,
 )
 from monitor.protocols import settings_registry
+from monitor.protocols.dns import DnsExpect
 from monitor.protocols.http import HttpExpect
+from monitor.protocols.tcp import TcpExpect
+from monitor.protocols.tls import TlsExpect
 from tests.docs.pages import TOP, code, page, rows, tables
 from tests.protocols.replay import KEY, Recording, Replay, look, look_of
 
@@ -60,8 +63,14 @@ SECTIONS: dict[str, set[str]] = {
     "`azure-openai`": keys(settings_registry()["azure-openai"], but=GIVEN) - MODEL - CHAT_KEYS,
     "`anthropic`": keys(settings_registry()["anthropic"], but=GIVEN) - MODEL,
     "`http`": keys(HTTP, but=GIVEN) - EVERY,
+    "`tcp`": keys(settings_registry()["tcp"], but=GIVEN) - EVERY,
+    "`tls`": keys(settings_registry()["tls"], but=GIVEN) - EVERY,
+    "`dns`": keys(settings_registry()["dns"], but=GIVEN) - EVERY,
     "`expect` of a language model": keys(ModelExpect),
     "`expect` of a URL": keys(HttpExpect),
+    "`expect` of a port": keys(TcpExpect),
+    "`expect` of a certificate": keys(TlsExpect),
+    "`expect` of a name": keys(DnsExpect),
     "`degraded`": keys(Degraded),
     "`price`": keys(Price),
     "`limits`": keys(Limits),
@@ -125,6 +134,8 @@ MODEL_ENDPOINT = CHAT + '[[provider.p.endpoints]]\nmodel = "m"\n'
 URL_ENDPOINT = (
     '[provider.p]\nprotocol = "http"\n[[provider.p.endpoints]]\nname = "m"\nurl = "https://p.example"\n'
 )
+NAME_ENDPOINT = '[provider.p]\nprotocol = "dns"\n[[provider.p.endpoints]]\nname = "p.example"\n'
+TLS_ENDPOINT = '[provider.p]\nprotocol = "tls"\n[[provider.p.endpoints]]\nname = "m"\naddress = "p.example"\n'
 BEFORE: dict[str, str] = {
     "`[site]`": "[site]\n",
     "`[database]`": "[database]\n",
@@ -136,6 +147,8 @@ BEFORE: dict[str, str] = {
     "`azure-openai`": MODEL_ENDPOINT.replace("openai-chat", "azure-openai"),
     "`anthropic`": MODEL_ENDPOINT.replace("openai-chat", "anthropic"),
     "`http`": URL_ENDPOINT,
+    "`dns`": NAME_ENDPOINT,
+    "`expect` of a certificate": TLS_ENDPOINT + "expect.",
     "`expect` of a language model": MODEL_ENDPOINT + "expect.",
     "`expect` of a URL": URL_ENDPOINT + "expect.",
     "`degraded`": MODEL_ENDPOINT + 'degraded.ttft_p50 = "1s"\ndegraded.',

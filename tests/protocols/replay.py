@@ -14,7 +14,18 @@ from monitor.config.secrets import SecretText
 from monitor.config.settings import EndpointSettings, ModelSettings
 from monitor.core.observation import Observation
 from monitor.core.timeline import Timeline
-from monitor.core.wire import Arrival, Fault, FaultKind, Limits, Phase, Request, WireFault
+from monitor.core.wire import (
+    Arrival,
+    Certificate,
+    Fault,
+    FaultKind,
+    Limits,
+    Phase,
+    Place,
+    Question,
+    Request,
+    WireFault,
+)
 from monitor.protocols import Look, registry
 from tests.protocols.script import script
 
@@ -44,14 +55,18 @@ class Recording:
     refused: Fault | None = None
     """The fault instead of any reply."""
     certificate_days: float | None = 60.0
+    answers: tuple[str, ...] = ("192.0.2.1",)
+    """Of name servers."""
 
 
 class Replay:
-    """A wire that plays its recordings one after the other, one for each exchange."""
+    """A wire that plays its recordings one after the other, one for each exchange, connection or question."""
 
     def __init__(self, *recordings: Recording) -> None:
         self._left = list(recordings)
         self.requests: list[Request] = []
+        self.asked: list[Place | Question] = []
+        self.sent = b""
         self.limits: list[Limits] = []
         self.open = 0
         self.gathered: list[float] = []
@@ -80,6 +95,36 @@ class Replay:
             yield PlayedReply(recording, due, limits, self.gathered)
         finally:
             self.open -= 1
+
+    @asynccontextmanager
+    async def connect(self, place: Place, timeline: Timeline, limits: Limits) -> AsyncIterator["PlayedLink"]:
+        recording = self._left.pop(0)
+        self.asked.append(place)
+        if recording.refused is not None:
+            raise WireFault(recording.refused, timeline.start + 1.0)
+        timeline.dns_s, timeline.connect_s = SETUP["dns_s"], SETUP["connect_s"]
+        timeline.tls_s = SETUP["tls_s"] if place.secure else None
+        timeline.own_s = 0.001
+        timeline.end = timeline.end_earliest = timeline.stood()
+        self.open += 1
+        try:
+            yield PlayedLink(self, recording, place, timeline, limits)
+        finally:
+            self.open -= 1
+
+    async def resolve(
+        self,
+        question: Question,
+        timeline: Timeline,
+        limits: Limits,  # noqa: ARG002 - answers come at once
+    ) -> tuple[str, ...]:
+        recording = self._left.pop(0)
+        self.asked.append(question)
+        if recording.refused is not None:
+            raise WireFault(recording.refused, timeline.start + 1.0)
+        timeline.dns_s, timeline.own_s = SETUP["dns_s"], 0.001
+        timeline.end = timeline.end_earliest = timeline.stood()
+        return recording.answers
 
 
 class PlayedReply:
@@ -129,6 +174,28 @@ class PlayedReply:
     def _timeout(self, until: float) -> WireFault:
         self._now = until
         return WireFault(Fault(FaultKind.TIMEOUT, Phase.BODY, "nothing came in time"), until)
+
+
+class PlayedLink:
+    def __init__(
+        self, wire: Replay, recording: Recording, place: Place, timeline: Timeline, limits: Limits
+    ) -> None:
+        self._wire = wire
+        self._timeline = timeline
+        self._reply = PlayedReply(recording, timeline.stood(), limits, [])
+        days = recording.certificate_days or 0.0
+        self.certificate = (
+            Certificate(days=days, first="acme.example", issuer="O=Acme", version="TLSv1.3")
+            if place.secure
+            else None
+        )
+
+    async def send(self, data: bytes) -> None:
+        self._wire.sent += data
+        self._timeline.request_sent = self._timeline.stood()
+
+    async def read(self, until: float) -> Arrival | None:
+        return await self._reply.read(until)
 
 
 def reveal(text: SecretText) -> str:

@@ -24,15 +24,29 @@ from tests.protocols.script import script
 
 pytestmark = pytest.mark.anyio
 
-NEEDS: dict[str, dict[str, Any]] = {"http": {"url": "https://acme.example/"}}
+NEEDS: dict[str, dict[str, Any]] = {
+    "http": {"url": "https://acme.example/"},
+    "tcp": {"address": "acme.example:22", "expect": {"banner_contains": "SSH"}},
+    "tls": {"address": "acme.example"},
+    "dns": {"query": "acme.example"},
+}
 """What an endpoint of a protocol needs, where it is not what every model needs."""
+LAST: dict[str, Phase] = {"dns": Phase.DNS, "tls": Phase.TLS, "tcp": Phase.BODY}
+"""How far a protocol goes, where that is not to the end of an answer over HTTP."""
 
-every_protocol = pytest.mark.parametrize("name", sorted(registry()))
+any_protocol = pytest.mark.parametrize("name", sorted(registry()))
+every_protocol = pytest.mark.parametrize(
+    "name", sorted(name for name, one in registry().items() if one.Settings.over_http)
+)
+"""Every one that speaks HTTP."""
+plain_protocol = pytest.mark.parametrize(
+    "name", sorted(name for name, one in registry().items() if not one.Settings.over_http)
+)
 STATUSES = st.sampled_from([200, 200, 200, 201, 204, 301, 400, 401, 404, 422, 429, 500, 503, 529])
 
 
 def made(name: str) -> Look:
-    secret = {"headers": {"X-Key": SecretText("${env:KEY}")}}
+    secret = {"headers": {"X-Key": SecretText("${env:KEY}")}} if registry()[name].Settings.over_http else {}
     return look_of(name, **NEEDS.get(name, {}) | secret)
 
 
@@ -49,7 +63,7 @@ def texts(value: object) -> list[str]:
     return []
 
 
-def is_sound(seen: Observation) -> None:
+def is_sound(seen: Observation, *, model: str | None = "acme-1") -> None:
     """What the rest of the house relies on."""
     line = seen.timeline
     assert line.end is not None
@@ -57,16 +71,16 @@ def is_sound(seen: Observation) -> None:
     assert all(token.earliest <= token.at and token.characters > 0 for token in line.tokens)
     assert [token.at for token in line.tokens] == sorted(token.at for token in line.tokens)
     assert seen.terminal is (line.terminal is not None)
-    assert seen.status is not None or seen.fault is not None
+    assert model is None or seen.status is not None or seen.fault is not None
     for text in texts(seen):
         assert text.isprintable()
         assert len(text) <= 2 * BODY_KEPT
         assert KEY not in text
-    verdict = judge(seen, Expect(), Learnt(), model="acme-1")
+    verdict = judge(seen, Expect(), Learnt(), model=model)
     assert (verdict.detail is None) is (verdict.outcome == "ok")
 
 
-@every_protocol
+@any_protocol
 def test_the_file_is_the_name_and_exports_its_settings(name):
     module = registry()[name]
     assert module.__name__.rsplit(".", 1)[-1].replace("_", "-") == name
@@ -75,7 +89,7 @@ def test_the_file_is_the_name_and_exports_its_settings(name):
     assert name in NEEDS or issubclass(module.Settings, ModelSettings)
 
 
-@every_protocol
+@any_protocol
 def test_a_look_says_what_it_expects_and_what_it_may_cost(name):
     at = made(name)
     assert isinstance(at.expect, Expect)
@@ -111,6 +125,49 @@ async def test_a_connection_that_fails_is_a_fact_with_its_moment(name, kind, pha
     assert seen.timeline.end == START + 1.0
     assert (seen.timer is not None) is (kind is FaultKind.TIMEOUT and phase in (Phase.REQUEST, Phase.HEADERS))
     is_sound(seen)
+
+
+@plain_protocol
+@pytest.mark.parametrize("kind", FaultKind)
+@pytest.mark.parametrize("phase", [phase for phase in Phase if phase is not Phase.BODY])
+async def test_without_http_too_a_connection_that_fails_is_a_fact_with_its_moment(name, kind, phase):
+    fault = Fault(kind, phase, "it failed")
+    seen = await look(made(name), Recording(refused=fault))
+    assert seen.fault == fault
+    assert seen.timeline.end == START + 1.0
+    is_sound(seen, model=None)
+
+
+@plain_protocol
+@pytest.mark.parametrize("kind", [*FaultKind, "open", None])
+async def test_without_http_too_what_breaks_off_is_a_fact_and_the_connection_is_closed(name, kind):
+    wire = Replay(Recording([Piece(b"hello")], ending=kind))
+    seen = await look(made(name), wire=wire)
+    heard = LAST[name] is Phase.BODY and kind not in ("open", None, FaultKind.TIMEOUT)
+    assert (seen.fault is not None) is heard
+    assert (wire.open, len(wire.asked), wire.requests) == (0, 1, [])
+    is_sound(seen, model=None)
+
+
+@plain_protocol
+async def test_without_http_too_an_endpoint_can_be_looked_at_many_times_at_once(name):
+    at = made(name)
+    timelines = [Timeline(start=START + i) for i in range(5)]
+    limits = Limits(deadline=START + 60, connect_s=10.0)
+    good = Recording([Piece(b"SSH-2.0")])
+    seen = await asyncio.gather(
+        *(at.look(Replay(good), line, limits, f"n{i}", {}) for i, line in enumerate(timelines))
+    )
+    assert [one.timeline for one in seen] == timelines
+    assert {judge(one, at.expect, Learnt(), model=None).outcome for one in seen} == {"ok"}
+
+
+@plain_protocol
+@given(st.lists(st.binary(max_size=60), max_size=12))
+@settings(max_examples=40, deadline=None)
+async def test_without_http_too_noise_is_never_a_crash(name, reads):
+    pieces = [Piece(read) for read in reads if read]
+    is_sound(await look(made(name), Recording(pieces)), model=None)
 
 
 @every_protocol
@@ -214,11 +271,13 @@ async def test_endless_bytes_end_with_the_time_of_the_probe(name):
         is_sound(seen)
 
 
-@every_protocol
+@any_protocol
 async def test_being_cancelled_is_not_an_observation(name):
     class Stopped(Replay):
         def exchange(self, *_):
             raise asyncio.CancelledError
+
+        connect = resolve = exchange
 
     with pytest.raises(asyncio.CancelledError):
         await look(made(name), wire=Stopped())

@@ -91,7 +91,7 @@ def wire(transports: Transports) -> ProbeWire:
 
 class Named(Protocol):
     def __call__(
-        self, ip: Ip = "auto", ca_file: Path | None = None, proxy: Proxy | None = None
+        self, ip: Ip = "auto", ca_file: Path | None = None, proxy: Proxy | None = None, *, bare: bool = False
     ) -> ProbeWire: ...
 
 
@@ -100,8 +100,10 @@ async def named(names: NameServer) -> AsyncIterator[Named]:
     """A wire that asks our own name server."""
     resolver = Resolver(nameservers=[names.address])
 
-    def make(ip: Ip = "auto", ca_file: Path | None = None, proxy: Proxy | None = None) -> ProbeWire:
-        return ProbeWire(Transport(ip=ip, ca_file=ca_file, proxy=proxy, resolver=resolver))
+    def make(
+        ip: Ip = "auto", ca_file: Path | None = None, proxy: Proxy | None = None, *, bare: bool = False
+    ) -> ProbeWire:
+        return ProbeWire(Transport(ip=ip, ca_file=ca_file, proxy=proxy, resolver=resolver, bare=bare))
 
     yield make
     await resolver.aclose()

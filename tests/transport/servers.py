@@ -248,9 +248,16 @@ class Certificates:
     self_signed: ssl.SSLContext
     stranger: ssl.SSLContext
     """Issued by an authority that nobody trusts."""
+    chain: ssl.SSLContext
+    """Issued by an intermediate authority, which holds for `INTERMEDIATE_FOR`, and comes with it."""
+    chain_cut: ssl.SSLContext
+    """The same without it."""
+    chain_expired: ssl.SSLContext
+    """Good itself, but the intermediate authority has expired."""
 
 
 GOOD_FOR = dt.timedelta(days=30)
+INTERMEDIATE_FOR = dt.timedelta(days=9)
 
 
 def make_certificates(folder: Path) -> Certificates:
@@ -264,6 +271,9 @@ def make_certificates(folder: Path) -> Certificates:
         other_host=mint.context("other_host", names=["other.example"], addresses=[]),
         self_signed=mint.context("self_signed", issuer="self"),
         stranger=mint.context("stranger", issuer="stranger"),
+        chain=mint.context("chain", between=INTERMEDIATE_FOR.days),
+        chain_cut=mint.context("chain_cut", between=INTERMEDIATE_FOR.days, cut=True),
+        chain_expired=mint.context("chain_expired", between=-0.5),
     )
 
 
@@ -291,11 +301,18 @@ class _Mint:
         names: list[str] | None = None,
         addresses: list[str] | None = None,
         issuer: str = "authority",
+        between: float | None = None,
+        cut: bool = False,
     ) -> ssl.SSLContext:
+        """`between`: an intermediate authority that holds for so many days; `cut`: which is not sent."""
         key = ec.generate_private_key(ec.SECP256R1())
         subject = _name(label)
         signer = {"authority": self._key, "stranger": self._stranger, "self": key}[issuer]
         by = {"authority": self._name, "stranger": _name("Somebody Else"), "self": subject}[issuer]
+        more = b""
+        if between is not None:
+            signer, by, sent = self._intermediate(label, between)
+            more = b"" if cut else sent
         known: list[x509.GeneralName] = [x509.DNSName(name) for name in names or ["localhost", "good.test"]]
         shown = ["127.0.0.1", "::1"] if addresses is None else addresses
         known += [x509.IPAddress(ipaddress.ip_address(address)) for address in shown]
@@ -312,10 +329,20 @@ class _Mint:
                 serialization.PrivateFormat.PKCS8,
                 serialization.NoEncryption(),
             )
+            + more
         )
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(path)
         return context
+
+    def _intermediate(self, label: str, end: float) -> tuple[ec.EllipticCurvePrivateKey, x509.Name, bytes]:
+        key, name = ec.generate_private_key(ec.SECP256R1()), _name(f"Between {label}")
+        certificate = (
+            self._builder(name, self._name, key, -2, end)
+            .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+            .sign(self._key, hashes.SHA256())
+        )
+        return key, name, certificate.public_bytes(serialization.Encoding.PEM)
 
     def _builder(
         self,

@@ -8,6 +8,7 @@ import contextlib
 import gc
 import weakref
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,6 +18,8 @@ from monitor.config.proxy import Kind, Proxy
 from monitor.core.timeline import Timeline
 from monitor.core.wire import Limits, Request, Wire, WireFault
 from monitor.transport.wire import ProbeWire, Transports
+from tests.protocols.replay import look_of
+from tests.support.names import Told, name_server
 from tests.transport.conftest import Named, Serve
 from tests.transport.h2_server import context, serves
 from tests.transport.proxies import connects, socks
@@ -88,6 +91,10 @@ async def test_nor_does_a_name_that_is_not_resolved_in_time(named: Named, names:
     assert await circles(named(), "http://slow.test/") == 0
 
 
+async def test_nor_does_a_name_that_does_not_exist(named: Named, names: NameServer) -> None:
+    assert await circles(named(), "http://gone.test/") == 0
+
+
 async def test_nor_does_a_refused_connection(wire: ProbeWire, free_port: int) -> None:
     assert await circles(wire, f"http://127.0.0.1:{free_port}/") == 0
 
@@ -146,6 +153,50 @@ async def test_http2_leaves_circles_of_its_own_but_nothing_of_ours_in_them(
         assert ours() is None
     finally:
         gc.enable()
+
+
+async def circles_of(protocol: str, wire: Wire, **settings: Any) -> int:
+    """The same for a look without HTTP, which takes a fifth of a second at most."""
+    at = look_of(protocol, **settings)
+
+    async def once() -> None:
+        start = monotonic()
+        await at.look(wire, Timeline(start), Limits(deadline=start + 0.2, connect_s=0.2), "", {})
+
+    await once()
+    gc.collect()
+    gc.disable()
+    try:
+        await once()
+        await asyncio.sleep(0)
+        return gc.collect()
+    finally:
+        gc.enable()
+
+
+@pytest.mark.parametrize("script", [Peer.hang, Peer.reset, lambda peer: peer.send(b"220 x")])
+async def test_nor_does_a_port(script: Script, transports: Transports, serve: Serve) -> None:
+    address, wire = f"127.0.0.1:{serve(script).port}", transports.wire(bare=True)
+    assert await circles_of("tcp", wire, address=address) == 0
+    assert await circles_of("tcp", wire, address=address, expect={"banner_contains": "220"}) == 0
+
+
+@pytest.mark.parametrize("which", ["good", "expired", "stranger"])
+async def test_nor_does_a_certificate_however_it_is(
+    which: str, transports: Transports, certificates: Certificates, serve: Serve
+) -> None:
+    wire = transports.wire(ca_file=certificates.authority, bare=True)
+    server = serve(Peer.until_closed, context=getattr(certificates, which))
+    assert await circles_of("tls", wire, address=f"127.0.0.1:{server.port}") == 0
+
+
+async def test_nor_does_a_name_however_it_is_answered(transports: Transports) -> None:
+    wire = transports.wire(bare=True)
+    with name_server() as server:
+        server.names["good.test"] = Told([("A", "192.0.2.1")])
+        server.names["dead.test"] = Told(silent=True)
+        for name in ("good.test", "dead.test", "gone.test"):
+            assert await circles_of("dns", wire, query=name, server=server.address) == 0, name
 
 
 class Circle:

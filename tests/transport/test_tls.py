@@ -132,7 +132,9 @@ async def test_a_server_without_tls_is_told(trusting: ProbeWire, serve: Serve) -
     server = serve(script)
     seen = await look(trusting, server.url().replace("http:", "https:"))
     assert (seen.kind, seen.phase) == ("tls", "tls")
-    assert seen.text == "no TLS handshake with 127.0.0.1 (wrong version number)"
+    assert seen.text == (
+        "no TLS handshake with 127.0.0.1: what answers there does not speak TLS (wrong version number)"
+    )
 
 
 async def test_a_server_that_closes_in_the_handshake_is_told(trusting: ProbeWire, serve: Serve) -> None:
