@@ -19,7 +19,7 @@ from monitor.config.wording import suggestion, unknown_key
 
 Settings = type[EndpointSettings]
 
-_NOT_YET = ("tcp", "tls", "dns", "push")
+_NOT_YET = ("tcp", "tls", "dns")
 """Protocols of the contract that are not built yet."""
 GIVEN = frozenset({"id", "provider", "provider_name", "also_of"})
 """Fields of an endpoint that come from its place in the file and not from a key."""

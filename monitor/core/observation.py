@@ -8,6 +8,7 @@ import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from monitor.core.report import Heard
 from monitor.core.timeline import Timeline
 from monitor.core.wire import Fault
 
@@ -108,3 +109,7 @@ class Observation:
     # Plain checks
     body_matches: bool | None = None
     """Whether `expect.body_contains` was found; None where nothing was asked."""
+
+    # Endpoints that report by themselves
+    heard: Heard | None = None
+    """What their mailbox held; None for whatever is asked."""
