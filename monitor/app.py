@@ -29,6 +29,7 @@ from monitor.core import overload
 from monitor.core.alert import Kind
 from monitor.core.belief import Removed, Rules, Tick, needs_tick
 from monitor.core.instant import DAY, Instant, Span, iso
+from monitor.core.outcome import Blame
 from monitor.core.overload import to_status
 from monitor.core.step import Checkpoint, Known, Step
 from monitor.notifier import Notifier
@@ -432,8 +433,14 @@ class Daemon:
             look=pipeline.look_now,
             clock=self._clock,
         )
+        failing = {
+            name
+            for name, belief in start.known.beliefs.items()
+            if belief.last_outcome is not None and belief.last_outcome.blame is Blame.PROVIDER
+        }
         # Who died may have heard more than it kept.
-        reception.resume(start.known.reports, start.stopped.beat_at if start.stopped.cleanly else None)
+        away_since = start.stopped.beat_at if start.stopped.cleanly else None
+        reception.resume(start.known.reports, failing, away_since)
         return reception
 
     def _catch_up(self, start: Start, writer: Writer, chores: Upkeep) -> None:

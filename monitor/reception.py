@@ -9,7 +9,7 @@ import hashlib
 import json
 import math
 import secrets as randomness
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl
@@ -103,8 +103,10 @@ class Reception:
 
     # Life
 
-    def resume(self, reports: Mapping[str, Report], away_since: Instant | None) -> None:
-        """Take over from another daemon: what it heard, and since when nobody listened.
+    def resume(
+        self, reports: Mapping[str, Report], failing: Container[str], away_since: Instant | None
+    ) -> None:
+        """Take over from another daemon: what it heard, whom it found failing, and since when nobody listened.
 
         None: it is not known, or it died and may have heard more than it kept.
         """
@@ -113,7 +115,7 @@ class Reception:
         for place in self._places.values():
             report = reports.get(place.sender.endpoint)
             ago_s = 0.0 if report is None else (wall - report.at) / SECOND
-            place.box.resume(report, ago_s, away_s, now)
+            place.box.resume(report, ago_s, away_s, now, failing=place.sender.endpoint in failing)
             place.kept = report
             place.kept_at = now if report is None else now - max(0.0, ago_s)
 

@@ -90,38 +90,48 @@ class Mailbox:
         self.report = report
         self._at = self._since = now
 
-    def resume(self, report: Report | None, ago_s: float, away_s: float | None, now: float) -> None:
+    def resume(
+        self, report: Report | None, ago_s: float, away_s: float | None, now: float, *, failing: bool
+    ) -> None:
         """A daemon took over from another one.
 
         `report` is the newest that is known and came so long ago. Nobody listened for the last `away_s`;
-        None: it is not known since when, or later reports may be lost.
+        None: it is not known since when, or later reports may be lost. `failing`: the last look at it,
+        if any, was a bad one.
         """
         self._at = self._since = now
         if report is not None:
             self.report = report
             self._at = self._since = now - max(0.0, ago_s)
-            self.absent(None if away_s is None else now - max(0.0, away_s), now)
+            left = None if away_s is None else now - max(0.0, away_s)
+            if left is not None and self._is_over(left) and not failing:
+                # It was late already, and yet nobody was told: an earlier absence had been its excuse.
+                left = None
+            self.absent(left, now)
         self.shown = self.standing(now)
 
     def absent(self, left: float | None, now: float) -> None:
         """Nobody listened between `left` (None: not known) and now, so a report may have been lost.
 
-        One that was not awaited in that time was not lost, so that a daemon that is started anew every
+        One that was not awaited by then was not lost, so that a daemon that is started anew every
         day still misses a report that is due once a day. And who was silent before stays so.
         """
-        if left is not None:
-            if left - self._since > self.rhythm.patience_s:
-                return
-            is_its_own = self.report is not None and self._since == self._at
-            if is_its_own and now - self._since < self.rhythm.earliest_s:
-                return
+        if left is not None and self._is_over(left):
+            return
+        is_its_own = self.report is not None and self._since == self._at
+        if is_its_own and now - self._since < self.rhythm.earliest_s:
+            return
         self._since = now
 
     def standing(self, now: float) -> Standing:
         """What there is to say of it."""
         if self.report is not None and now - self._at <= self.rhythm.patience_s:
             return Standing(self.report.said)
-        return Standing.SILENT if now - self._since > self.rhythm.patience_s else Standing.WAITING
+        return Standing.SILENT if self._is_over(now) else Standing.WAITING
+
+    def _is_over(self, now: float) -> bool:
+        """Our patience."""
+        return now - self._since > self.rhythm.patience_s
 
     def look(self, now: float) -> Heard:
         """What a look finds; the mailbox remembers that it was looked into."""
