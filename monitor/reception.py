@@ -106,7 +106,7 @@ class Reception:
     def resume(
         self, reports: Mapping[str, Report], failing: Container[str], away_since: Instant | None
     ) -> None:
-        """Take over from another daemon: what it heard, whom it found failing, and since when nobody listened.
+        """Take over: what the daemon before us heard, whom it found failing, and since when nobody listened.
 
         None: it is not known, or it died and may have heard more than it kept.
         """

@@ -54,7 +54,7 @@ METHOD = Answer(405, "method_not_allowed", "reports come by POST or PUT")
 TOO_LARGE = Answer(413, "too_large", f"a report has at most {BODY_BYTES} bytes")
 LONG_HEAD = Answer(400, "bad_request", f"address and headers have at most {HEAD_BYTES} bytes together")
 NO_HTTP = Answer(400, "bad_request", "that is no HTTP/1.1 request")
-TOO_SLOW = Answer(408, "timeout", f"a report has to be here within {WHOLE_S:g} s")
+TOO_SLOW = Answer(408, "timeout", "the report was not here in time")
 FAULT = Answer(503, "unavailable", "the monitor could not take it: try again")
 
 Reply = Callable[[Asked], Awaitable[Answer]]
@@ -63,9 +63,10 @@ Reply = Callable[[Asked], Awaitable[Answer]]
 class Door:
     """Serves listening sockets, which stay their owner's to close."""
 
-    def __init__(self, listening: Iterable[socket.socket], reply: Reply) -> None:
+    def __init__(self, listening: Iterable[socket.socket], reply: Reply, whole_s: float = WHOLE_S) -> None:
         self._listening = tuple(listening)
         self._reply = reply
+        self._whole_s = whole_s
         self._free = asyncio.Semaphore(AT_ONCE)
         self._credit, self._counted = BURST, 0.0
         self._tasks: set[asyncio.Task[None]] = set()
@@ -124,18 +125,18 @@ class Door:
             with connection:
                 connection.settimeout(0)
                 with contextlib.suppress(OSError, TimeoutError):
-                    async with asyncio.timeout(WHOLE_S + LINGER_S):
-                        await _converse(connection, self._reply)
+                    async with asyncio.timeout(self._whole_s + LINGER_S):
+                        await _converse(connection, self._reply, self._whole_s)
         finally:
             self._free.release()
 
 
-async def _converse(connection: socket.socket, reply: Reply) -> None:
+async def _converse(connection: socket.socket, reply: Reply, whole_s: float) -> None:
     """One request and its answer. Raises OSError if the other side went away."""
     loop = asyncio.get_running_loop()
     request = Request()
     try:
-        async with asyncio.timeout(WHOLE_S):
+        async with asyncio.timeout(whole_s):
             while (answer := request.refused) is None and not request.complete:
                 data = await loop.sock_recv(connection, 4096)
                 if not data:
