@@ -24,8 +24,9 @@ from monitor.transport.door import Answer, Asked
 
 log = structlog.get_logger()
 
+CHANGES = 3.0
+"""So many reports that each say something else are taken at once; then one a second, the last one."""
 MERGED_S = 1.0
-"""Of several reports within this time the last one counts; seconds."""
 STALL_S = 3.0
 """Who was not called for as long cannot have listened; seconds."""
 LONGEST_MS = 1e10
@@ -64,7 +65,8 @@ class _Place:
     kept: Report | None = None
     """The newest report that is durable, or about to be."""
     kept_at: float = -math.inf
-    looked_at: float = -math.inf
+    credit: float = CHANGES
+    counted_at: float = 0.0
 
     @property
     def box(self) -> Mailbox:
@@ -133,7 +135,7 @@ class Reception:
         self._alive = now
         for place in self._places.values():
             if place.box.wants_look(now):
-                self._look_at(place, now)
+                self._look(place.sender.endpoint)
             if self._is_owed(place, now):
                 self._put(self._taken(place, now))
 
@@ -180,16 +182,19 @@ class Reception:
     async def _take(self, place: _Place, report: Report) -> None:
         now = self._clock.monotonic()
         place.box.hear(report, now)
-        if place.box.wants_look(now) and now - place.looked_at >= MERGED_S:
+        if place.box.wants_look(now) and self._may(place, now):
             durable = self._keep(self._taken(place, now))
-            self._look_at(place, now)
+            self._look(place.sender.endpoint)
             await durable
         elif self._is_owed(place, now):
             await self._keep(self._taken(place, now))
 
-    def _look_at(self, place: _Place, now: float) -> None:
-        place.looked_at = now
-        self._look(place.sender.endpoint)
+    def _may(self, place: _Place, now: float) -> bool:
+        """A sender that says something else every moment may do so only so often."""
+        credit = min(CHANGES, place.credit + (now - place.counted_at) / MERGED_S)
+        may = credit >= 1.0
+        place.credit, place.counted_at = credit - may, now
+        return may
 
     def _is_owed(self, place: _Place, now: float) -> bool:
         report, kept = place.box.report, place.kept
