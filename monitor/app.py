@@ -12,7 +12,7 @@ import resource
 import secrets as randomness
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
@@ -29,11 +29,13 @@ from monitor.core import overload
 from monitor.core.alert import Kind
 from monitor.core.belief import Removed, Rules, Tick, needs_tick
 from monitor.core.instant import DAY, Instant, Span, iso
+from monitor.core.outcome import Blame
 from monitor.core.overload import to_status
 from monitor.core.step import Checkpoint, Known, Step
 from monitor.notifier import Notifier
 from monitor.pipeline import Pipeline
 from monitor.purse import Purse
+from monitor.reception import Reception, Sender
 from monitor.schedule import Schedule, Scheduled
 from monitor.store import lock, migrate, prune
 from monitor.store.engine import Database, DatabaseAway
@@ -42,9 +44,12 @@ from monitor.store.lock import Deposed, Ownership, acquire, renew
 from monitor.store.spool import CHECKPOINT, Spool, SpoolDamaged, load_checkpoint
 from monitor.strain import Gate, Vigil, Watch
 from monitor.strain import Held as Spell
+from monitor.transport.door import Door
 from monitor.transport.waking import Waking, waking_of
 from monitor.transport.wire import Transports, open_transports
 from monitor.upkeep import Upkeep
+from monitor.web.binding import open_door
+from monitor.web.doors import Doors, told
 from monitor.web.process import CannotListen, PageProcess
 from monitor.writer import MOST_AT_ONCE, Writer, write_all
 
@@ -152,6 +157,7 @@ class Daemon:
             if not self._kernel_stamps:
                 log.warning("stamps.unavailable", clock="user")
             taken = await self._open(page, opened)
+            await self._try_push_door()
             start = await self._begin()
             if start is not None:
                 if taken is not None:
@@ -172,6 +178,22 @@ class Daemon:
                 raise
             return taken
         return None
+
+    async def _try_push_door(self) -> None:
+        """Make sure early that senders will be able to report. It is not opened before we decide.
+
+        Raises CannotListen, unless it is another daemon, that we stand by for, which has the address.
+        """
+        try:
+            self._push_door().close()
+        except CannotListen:
+            if await asyncio.to_thread(self._is_alone):
+                raise
+
+    def _push_door(self) -> Doors:
+        """Where senders report, if any do. Raises CannotListen."""
+        wanted = any(endpoint.reports for endpoint in compose.enabled(self._config))
+        return open_door(self._config.push.listen if wanted else None, "push.listen")
 
     def _is_alone(self) -> bool:
         try:
@@ -292,6 +314,7 @@ class Daemon:
     # Life
 
     async def _live(self, start: Start, transports: Transports) -> None:
+        doors = self._push_door()
         rules = {**_rules_of_the_gone(self._config, start.known), **self._rules}
         notify = Notifier(
             {
@@ -318,7 +341,7 @@ class Daemon:
         gate = Gate()
         vigil = Vigil(self._reports(), self._config.site.timezone, start.spell)
         watch = Watch(gate, self._waking, vigil, self._clock.monotonic())
-        pipeline, schedule = self._probing(start, writer, transports, gate, watch)
+        pipeline, schedule, reception = self._probing(start, writer, transports, gate, watch)
         chores = Upkeep(
             writer=writer, rules=self._rules, maintenance=self._config.maintenance, now=self._clock.now
         )
@@ -331,14 +354,15 @@ class Daemon:
         gc.freeze()
         schedule.start()
         watch.start()
-        parts = _Parts(writer, notify, pipeline, schedule, chores, watch)
+        parts = _Parts(writer, notify, pipeline, schedule, chores, watch, reception)
         self._arrange(parts)
         await self._heartbeat(parts)
-        self._say_ready()
-        try:
-            await self._until_the_end(parts, writing)
-        finally:
-            await self._stop(parts, writing)
+        async with _receiving(doors, reception):
+            self._say_ready()
+            try:
+                await self._until_the_end(parts, writing)
+            finally:
+                await self._stop(parts, writing)
 
     def _reports(self) -> list[str]:
         """The channels that want to hear of the monitor's own troubles."""
@@ -356,16 +380,18 @@ class Daemon:
 
     def _probing(
         self, start: Start, writer: Writer, transports: Transports, gate: Gate, watch: Watch
-    ) -> tuple[Pipeline, Schedule]:
+    ) -> tuple[Pipeline, Schedule, Reception]:
         def stood_still() -> None:
             pipeline.suspended()
+            reception.stood_still()
             watch.stood_still()
 
         endpoints = compose.enabled(self._config)
         now = self._clock.now()
         scopes = compose.scopes(self._config)
+        watched = [compose.watched(one, self._rules[one.id], self._secrets, transports) for one in endpoints]
         pipeline = Pipeline(
-            [compose.watched(one, self._rules[one.id], self._secrets, transports) for one in endpoints],
+            watched,
             writer=writer,
             purse=Purse(scopes, compose.ledgers(self._config, scopes, start.spent, now)),
             concurrency={name: one.concurrency for name, one in self._config.providers.items()},
@@ -394,7 +420,28 @@ class Daemon:
             now=self._clock.now,
             monotonic=self._clock.monotonic,
         )
-        return pipeline, schedule
+        reception = self._reception(start, compose.senders(watched), writer, pipeline)
+        return pipeline, schedule, reception
+
+    def _reception(
+        self, start: Start, senders: list[Sender], writer: Writer, pipeline: Pipeline
+    ) -> Reception:
+        reception = Reception(
+            senders,
+            keep=lambda report: writer.keep(Step(report=report)),
+            put=lambda report: writer.put(Step(report=report)),
+            look=pipeline.look_now,
+            clock=self._clock,
+        )
+        failing = {
+            name
+            for name, belief in start.known.beliefs.items()
+            if belief.last_outcome is not None and belief.last_outcome.blame is Blame.PROVIDER
+        }
+        # Who died may have heard more than it kept.
+        away_since = start.stopped.beat_at if start.stopped.cleanly else None
+        reception.resume(start.known.reports, failing, away_since)
+        return reception
 
     def _catch_up(self, start: Start, writer: Writer, chores: Upkeep) -> None:
         """What time did while nobody ran, before anything new is seen."""
@@ -418,6 +465,8 @@ class Daemon:
         every = parts.schedule.every
         every(upkeep.TICK_S, parts.chores.tick)
         every(upkeep.TICK_S, lambda: self._ask(parts))
+        if len(parts.reception):
+            every(upkeep.TICK_S, parts.reception.tick)
         every(upkeep.HEARTBEAT_S, lambda: self._heartbeat(parts))
         every(upkeep.CHECKPOINT_S, parts.writer.save_checkpoint)
         every(upkeep.NEWS_S, parts.writer.save_news)
@@ -504,6 +553,8 @@ class Daemon:
             "kernel_stamps": self._kernel_stamps,
             "missed": {str(reason): count for reason, count in beats.missed.items()},
             "clock_steps": beats.clock_steps,
+            "reports_heard": parts.reception.tally.heard,
+            "reports_refused": parts.reception.tally.refused,
             "alerts_waiting": parts.notify.waiting,
             "alerts_sent": parts.notify.tally.sent,
             "alerts_failed": parts.notify.tally.failed,
@@ -558,6 +609,7 @@ class Daemon:
         log.info("daemon.stopping", in_flight=parts.pipeline.tally.in_flight)
         parts.schedule.pause()
         parts.watch.stop()
+        parts.reception.stop()
         # Who cannot write, or has been deposed, has nothing to wait for and nothing to say.
         able = not (writing.done() or parts.writer.fatal.done())
         await parts.pipeline.stop(CUT_OFF_S if able else 0.0)
@@ -597,6 +649,21 @@ class _Parts:
     schedule: Schedule
     chores: Upkeep
     watch: Watch
+    reception: Reception
+
+
+@contextlib.asynccontextmanager
+async def _receiving(doors: Doors, reception: Reception) -> AsyncIterator[None]:
+    """Take reports, to the very last: one that comes while we stop is told to come again."""
+    door = Door(doors.sockets, reception.answer)
+    door.open()
+    if doors.sockets:
+        log.info("push.listening", addresses=[told(one) for one in doors.sockets], senders=len(reception))
+    try:
+        yield
+    finally:
+        await door.close()
+        doors.close()
 
 
 def _rules_of_the_gone(config: Config, known: Checkpoint) -> dict[str, Rules]:

@@ -23,7 +23,8 @@ from monitor.core.degraded import DegradedRules
 from monitor.core.instant import Instant, Span, span
 from monitor.core.slots import Grid, phase_of
 from monitor.pipeline import Watched
-from monitor.protocols import registry
+from monitor.protocols import Listening, registry
+from monitor.reception import Sender
 from monitor.transport.wire import Transports
 
 
@@ -56,7 +57,15 @@ def watched(endpoint: EndpointSettings, rules: Rules, secrets: Secrets, transpor
         connect_s=endpoint.connect_timeout.total_seconds(),
         price=price,
         worst_cost=worst_case_cost(price, worst.input_tokens or 0, worst.output_tokens or 0),
+        mailbox=look.mailbox if isinstance(look, Listening) else None,
     )
+
+
+def senders(watched: Iterable[Watched]) -> list[Sender]:
+    """Those that report by themselves."""
+    return [
+        Sender(one.id, one.look.token, one.look.mailbox) for one in watched if isinstance(one.look, Listening)
+    ]
 
 
 def rules(config: Config, endpoint: EndpointSettings) -> Rules:
@@ -72,12 +81,14 @@ def rules(config: Config, endpoint: EndpointSettings) -> Rules:
             link=None if base is None else f"{base.rstrip('/')}/endpoints/{endpoint.id}",
             status_page=endpoint.status_page,
             timezone=config.site.timezone,
+            reports=endpoint.reports,
         ),
         interval=span(endpoint.interval),
         timeout=span(endpoint.timeout),
         down_after=alert.down_after,
         up_after=alert.up_after,
-        confirm_every=span(alert.confirm_every),
+        # Who reports by itself says no more for being looked at twice.
+        confirm_every=Span(0) if endpoint.reports else span(alert.confirm_every),
         reminder=Span(0) if alert.reminder is None else span(alert.reminder),
         degraded=None if endpoint.degraded is None else _degraded(endpoint.degraded),
         routes=tuple(Route(name, frozenset(config.channels[name].on)) for name in names),

@@ -18,6 +18,7 @@ from monitor.core.figures import Figures
 from monitor.core.instant import MILLISECOND, SECOND, Instant, iso
 from monitor.core.observation import Observation
 from monitor.core.outcome import Outcome
+from monitor.core.report import Mailbox, Standing
 from monitor.core.slots import Gap, GapReason, Grid
 from monitor.core.step import Result, probe_id
 from monitor.core.timeline import Timeline, pack, phases
@@ -46,6 +47,8 @@ class Watched:
     price: Price | None = None
     worst_cost: Decimal = FREE
     """USD of one probe at most; 0 where there is no price."""
+    mailbox: Mailbox | None = None
+    """Where its reports go; None where it is asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,10 +209,10 @@ class Pipeline:
 
     async def _look(self, place: _Place, slot: Instant, *, scheduled: bool) -> Look | None:
         watched = place.watched
-        if scheduled and self._clock.now() >= slot + watched.grid.interval:
-            # It waited that long for its turn.
+        missed = self._missed(watched, slot) if scheduled else None
+        if missed is not None:
             self._purse.settle(watched.id, FREE)
-            self._writer.gap(Gap(watched.id, slot, slot, 1, GapReason.LATE))
+            self._writer.gap(Gap(watched.id, slot, slot, 1, missed))
             return None
         self.tally.probes += 1
         self.tally.in_flight += 1
@@ -232,6 +235,17 @@ class Pipeline:
             self._store_unseen(watched, slot, Outcome.SELF_OVERLOAD, stood, scheduled=scheduled)
             return None
         return self._store(watched, slot, seen, salt, scheduled=scheduled)
+
+    def _missed(self, watched: Watched, slot: Instant) -> GapReason | None:
+        """Why nothing can be seen at this slot any more, or yet."""
+        if self._clock.now() >= slot + watched.grid.interval:
+            # It waited that long for its turn.
+            return GapReason.LATE
+        box = watched.mailbox
+        if box is not None and box.standing(self._clock.monotonic()) is Standing.WAITING:
+            # Nobody listened for some of the time that the slot looks back on.
+            return GapReason.NOT_RUNNING
+        return None
 
     # Out
 
@@ -323,6 +337,15 @@ class Pipeline:
         self.tally.confirmations += 1
         place.maintenance = Quiet.MAINTENANCE in belief.quiet
         self._start(place, place.slot, scheduled=False)
+
+    def look_now(self, endpoint: str) -> None:
+        """Take an extra look at an endpoint that reported something else than before, or fell silent."""
+        place = self._places[endpoint]
+        belief = self._writer.belief(endpoint)
+        if place.task is not None or self._stopping or Quiet.PAUSED in belief.quiet:
+            return
+        place.maintenance = Quiet.MAINTENANCE in belief.quiet
+        self._start(place, place.watched.grid.last(self._clock.now()), scheduled=False)
 
     # The end
 

@@ -4,6 +4,8 @@ The newest migration that touches a table under a documented view calls
 `monitor.store.views.create`; take that call out of the older one.
 """
 
+import sqlalchemy as sa
+
 from alembic import op
 from monitor.store import views
 
@@ -12,4 +14,17 @@ down_revision = "0001"
 
 
 def upgrade() -> None:
+    _create_reports()
     views.create(op.get_bind())
+
+
+def _create_reports() -> None:
+    op.create_table(
+        "report",
+        sa.Column("endpoint_id", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.Column("said", sa.Text(), nullable=False, comment="ok, degraded or fail"),
+        sa.Column("message", sa.Text()),
+        sa.Column("duration_us", sa.BigInteger()),
+        sa.PrimaryKeyConstraint("endpoint_id", name="pk_report"),
+    )

@@ -38,6 +38,11 @@ def probe(given: str | None, id: str, *, as_json: bool) -> int:  # noqa: A002 - 
 
     config = loading.config(given)
     endpoint = choosing.endpoint(config, id)
+    if endpoint.reports:
+        text = (
+            f"{endpoint.id} cannot be asked: it reports by itself; `uptoken status {endpoint.id}` says when"
+        )
+        raise Failure(text, UNDECIDED)
     secrets = loading.secrets(config, endpoint.secrets().values())
     logs.configure(secrets=secrets.values)
     learnt = _learnt(config, endpoint)

@@ -19,8 +19,6 @@ from monitor.config.wording import suggestion, unknown_key
 
 Settings = type[EndpointSettings]
 
-_NOT_YET = ("push",)
-"""Protocols of the contract that are not built yet."""
 GIVEN = frozenset({"id", "provider", "provider_name", "also_of"})
 """Fields of an endpoint that come from its place in the file and not from a key."""
 OF_HTTP = frozenset({"headers", "http2"})
@@ -232,9 +230,6 @@ class _Group:
         if name is None:
             path = self.path if place.sibling is None else place.own.path
             self._watch.found.refuse((*path, "protocol"), f"is missing: one of {names}")
-        elif name in _NOT_YET:
-            text = f"{quoted(name)} is not yet available; available: {names}"
-            self._watch.found.refuse(origin(levels, ("protocol",)), text)
         else:
             text = f"there is no protocol {quoted(name)}; {suggestion(str(name), available)}"
             self._watch.found.refuse(origin(levels, ("protocol",)), text)

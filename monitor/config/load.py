@@ -25,6 +25,7 @@ from monitor.config.settings import (
     Database,
     EndpointAlert,
     EndpointSettings,
+    Push,
     Server,
     Site,
 )
@@ -39,6 +40,7 @@ _SECTIONS = (
     "site",
     "database",
     "server",
+    "push",
     "defaults",
     "provider",
     "channel",
@@ -77,11 +79,13 @@ def load(
     secrets = _secrets(watched, channels, database)
     _stand_in_file(secrets, path, found)
     moment = now if isinstance(now, int) else instant(now)
+    server = _server(tree, found)
     config = Config(
         path=path,
         site=site,
         database=database,
-        server=_server(tree, found),
+        server=server,
+        push=_push(tree, server, watched, found),
         endpoints=tuple(watched.endpoints),
         providers=watched.providers,
         channels=channels,
@@ -98,9 +102,7 @@ def load(
 
 def _unknown_sections(tree: Mapping[str, Any], found: Findings) -> None:
     for key in tree:
-        if key == "push":
-            found.refuse((key,), "is not yet available")
-        elif key not in _SECTIONS:
+        if key not in _SECTIONS:
             found.refuse((key,), unknown_key(key, _SECTIONS))
 
 
@@ -123,6 +125,17 @@ def _server(tree: Mapping[str, Any], found: Findings) -> Server:
             "is the same address as listen: operators see more than everybody may",
         )
     return server
+
+
+def _push(tree: Mapping[str, Any], server: Server, watched: Watchlist, found: Findings) -> Push:
+    push = _section(Push, tree, "push", found) or Push()
+    sender = next((one.id for one in watched.endpoints if one.reports and one.enabled), None)
+    key = ("push", "listen")
+    if sender is not None and push.listen is None:
+        found.refuse(key, f'is empty, but {sender} reports there: write an address such as "127.0.0.1:8481"')
+    elif sender is not None and push.listen in (server.listen, server.public_listen):
+        found.refuse(key, "is the address of the page: reports need one of their own")
+    return push
 
 
 def _channels(tree: Mapping[str, Any], found: Findings, readable: Readable | None) -> dict[str, Channel]:

@@ -25,6 +25,7 @@ from monitor.config.settings import (
     EndpointAlert,
     EndpointSettings,
     Provider,
+    Push,
     Server,
     Site,
 )
@@ -58,6 +59,7 @@ def json_schema(protocols: Mapping[str, type[EndpointSettings]]) -> Schema:
                 "site": _strict(Site),
                 "database": _strict(Database),
                 "server": _strict(Server),
+                "push": _strict(Push),
                 "defaults": _closed(inherited),
                 "provider": _named(_closed(provider)),
                 "channel": _named(_strict(Channel, {"name"})),

@@ -24,6 +24,7 @@ _NAMED_SECRET = re.compile(r"auth|cookie|key|token|secret|password", re.IGNORECA
 _PASSWORD = re.compile(r"://[^/@]*:([^/@]+)@")
 _LOGIN = re.compile(r"://[^/]+@")
 _PASSWORD_BEGINS = re.compile(r"://[^/@]*:\Z")
+_REPORT_TOKEN = re.compile(r"[A-Za-z0-9._~-]{16,200}")
 _LARGEST = 64 * 1024
 _TOLD = {"env": "the environment variable", "cred": "the credential", "file": "the secret file"}
 
@@ -161,6 +162,7 @@ def resolve(
             filled[text] = places.fill(text, place, values)
         except _Refused as why:
             refused.append((place, str(why)))
+    refused += _unfit_tokens(config, filled)
     if refused:
         raise ConfigError(_problems_of(config.path, refused))
     return Secrets(filled, values)
@@ -172,6 +174,21 @@ def _needed(config: "Config") -> Iterator[SecretText]:
     for endpoint in config.endpoints:
         if endpoint.enabled:
             yield from endpoint.secrets().values()
+
+
+def _unfit_tokens(config: "Config", filled: Mapping[SecretText, str]) -> Iterator[tuple[KeyPath, str]]:
+    """Tokens that endpoints report with, and which can only be judged now that they are known."""
+    owners: dict[str, str] = {}
+    for endpoint in config.endpoints:
+        text = endpoint.report_token
+        if not endpoint.enabled or text is None or text not in filled:
+            continue
+        token, place = filled[text], config.secrets.get(text, ())
+        if not _REPORT_TOKEN.fullmatch(token):
+            yield place, "is no token: 16 to 200 letters, digits, '.', '_', '~' and '-', such as a UUID"
+        elif token in owners:
+            yield place, f"is the token of both {owners[token]} and {endpoint.id}: give each its own"
+        owners.setdefault(token, endpoint.id)
 
 
 def _problems_of(path: Path, refused: list[tuple[KeyPath, str]]) -> Iterator[Problem]:

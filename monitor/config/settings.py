@@ -105,13 +105,17 @@ class Degraded(Table):
     over: Duration = timedelta(minutes=30)
 
 
+Looks = Annotated[int, Field(ge=1, le=1000)]
+"""How many looks in a row."""
+
+
 class EndpointAlert(Table):
     """When an endpoint's state changes, and who is told."""
 
     channels: Names | None = None
     """Names of channels; None is all of them, none of them is nobody."""
-    down_after: Annotated[int, Field(ge=1, le=1000)] = 3
-    up_after: Annotated[int, Field(ge=1, le=1000)] = 2
+    down_after: Looks = 3
+    up_after: Looks = 2
     confirm_every: Pause = timedelta(seconds=10)
     """Zero: no confirmations."""
     reminder: Duration | None = timedelta(hours=4)
@@ -164,6 +168,8 @@ class EndpointSettings(Table):
 
     over_http: ClassVar[bool] = True
     """Its protocol speaks HTTP; where it does not, `headers` and `http2` mean nothing."""
+    reports: ClassVar[bool] = False
+    """It is not asked, but reports by itself."""
 
     id: str
     """`provider/slug`, as it is written."""
@@ -208,6 +214,11 @@ class EndpointSettings(Table):
     @property
     def model_name(self) -> str | None:
         """The model that is asked; None where there is none."""
+        return None
+
+    @property
+    def report_token(self) -> SecretText | None:
+        """What it reports with; None where it is asked."""
         return None
 
     def objections(self) -> Iterator[Objection]:
@@ -342,6 +353,12 @@ class Server(Table):
     managed: bool = True
 
 
+class Push(Table):
+    """Where senders report; opened only where there is an endpoint that does. None is nowhere."""
+
+    listen: Listen = TcpAddress("127.0.0.1", 8481)
+
+
 Occasion = Literal["down", "degraded", "config", "monitor", "reminder"]
 """What a channel can be told about."""
 
@@ -380,6 +397,7 @@ class Config:
     site: Site = field(default_factory=Site)
     database: Database = field(default_factory=Database)
     server: Server = field(default_factory=Server)
+    push: Push = field(default_factory=Push)
     endpoints: tuple[EndpointSettings, ...] = ()
     """In the file's order, disabled ones among them."""
     providers: Mapping[str, Provider] = field(default_factory=dict)

@@ -47,6 +47,8 @@ class Subject:
     """The endpoint's page; None if the site has no URL."""
     status_page: str | None = None
     timezone: tzinfo | None = None
+    reports: bool = False
+    """It is not asked, but reports by itself."""
 
     @property
     def title(self) -> str:
@@ -120,7 +122,7 @@ class Usual:
         if self.ttft_ms is not None:
             speed = "" if self.output_speed is None else f", {self.output_speed:,.0f} tokens/s"
             return f"first token {self.ttft_ms:,.0f} ms{speed}"
-        if self.total_ms is not None:
+        if self.total_ms:  # 0: a report that states no duration
             return f"answer in {self.total_ms:,.0f} ms"
         return None
 
@@ -153,6 +155,8 @@ _ADVICE = {
     Kind.CONFIG: "Mend it here; nobody else will. Until then this endpoint is not being watched.",
 }
 
+_ADVICE_OF_REPORTS = "Look whether it runs, at what it logs, and whether it reaches this monitor."
+
 _SPECIAL_ADVICE = {
     Outcome.TLS_FAILURE: "Look at the server's certificate; a private one needs its CA in ca_file.",
     Outcome.CERTIFICATE_EXPIRING: "Have the certificate renewed before it runs out.",
@@ -176,12 +180,14 @@ def alarm(kind: Kind, subject: Subject, facts: Facts) -> Message:
         f"What: {facts.reason}",
         *_figures(facts),
         *_blame(facts, subject),
-        f"Do: {_advice(kind, facts.outcome)}",
+        f"Do: {_advice(kind, facts.outcome, subject)}",
     ]
     return Message(f"{words}: {subject.title}", _closed_by_link(lines, subject))
 
 
-def _advice(kind: Kind, outcome: Outcome | None) -> str:
+def _advice(kind: Kind, outcome: Outcome | None, subject: Subject) -> str:
+    if subject.reports and kind is not Kind.CONFIG:
+        return _ADVICE_OF_REPORTS
     special = None if kind is Kind.CONFIG or outcome is None else _SPECIAL_ADVICE.get(outcome)
     return special or _ADVICE[kind]
 

@@ -458,7 +458,7 @@ def _next(draft: _Draft, look: Look | None) -> _Move | None:
     belief, rules, lapse, now = draft.belief, draft.rules, draft.lapse, draft.now
     if belief.state is not State.DOWN and belief.runs.bad.alive(now, lapse) >= rules.down_after:
         outcome = belief.last_outcome or Outcome.INTERNAL_ERROR
-        reason = f"{belief.runs.bad.count} failures in a row, last: {outcome}: {belief.last_detail}"
+        reason = f"{_in_a_row(belief.runs.bad, 'failure')}, last: {outcome}: {belief.last_detail}"
         return _Move(State.DOWN, belief.runs.bad.started, reason, outcome)
     match belief.state:
         case State.UNKNOWN:
@@ -471,10 +471,13 @@ def _next(draft: _Draft, look: Look | None) -> _Move | None:
         case State.DEGRADED:
             if belief.runs.ok.alive(now, lapse) >= rules.up_after and not belief.holding:
                 since = max(belief.runs.ok.started, min(belief.cleared, now))
-                return _Move(
-                    State.UP, Instant(since), f"{belief.runs.ok.count} good looks in a row", Outcome.OK
-                )
+                return _Move(State.UP, Instant(since), _in_a_row(belief.runs.ok, "good look"), Outcome.OK)
     return None
+
+
+def _in_a_row(run: Run, what: str) -> str:
+    """`3 failures in a row`, `1 failure`."""
+    return f"1 {what}" if run.count == 1 else f"{run.count} {what}s in a row"
 
 
 def _from_down(draft: _Draft) -> _Move | None:
@@ -487,7 +490,7 @@ def _from_down(draft: _Draft) -> _Move | None:
     if belief.runs.degraded.count >= rules.up_after:
         reason = f"works again, but {belief.last_outcome}: {belief.last_detail}"
         return _Move(State.DEGRADED, since, reason, belief.last_outcome)
-    return _Move(State.UP, since, f"{belief.runs.working.count} working looks in a row", Outcome.OK)
+    return _Move(State.UP, since, _in_a_row(belief.runs.working, "working look"), Outcome.OK)
 
 
 def _to_degraded(draft: _Draft) -> _Move | None:
@@ -497,7 +500,7 @@ def _to_degraded(draft: _Draft) -> _Move | None:
         return _Move(State.DEGRADED, Instant(max(since, belief.since)), _rule_words(draft), Outcome.SLOW)
     for run in (belief.runs.degraded, belief.runs.throttled):
         if run.alive(draft.now, draft.lapse) >= after:
-            reason = f"{run.count} looks in a row: {belief.last_outcome}: {belief.last_detail}"
+            reason = f"{_in_a_row(run, 'look')}: {belief.last_outcome}: {belief.last_detail}"
             return _Move(State.DEGRADED, run.started, reason, belief.last_outcome)
     return None
 

@@ -8,6 +8,7 @@ import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from monitor.core.report import Heard
 from monitor.core.timeline import Timeline
 from monitor.core.wire import Certificate, Fault
 
@@ -114,3 +115,7 @@ class Observation:
     """Records that name servers gave."""
     missing: tuple[str, ...] = ()
     """Expected records that were not among them."""
+
+    # Endpoints that report by themselves
+    heard: Heard | None = None
+    """What their mailbox held; None for whatever is asked."""

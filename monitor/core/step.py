@@ -26,6 +26,7 @@ from monitor.core.degraded import Sample
 from monitor.core.figures import Figures, TokenSource
 from monitor.core.instant import Instant, Span
 from monitor.core.outcome import Blame, Outcome
+from monitor.core.report import Report, Word
 from monitor.core.slots import Gap, GapReason, Grid, Segment
 from monitor.core.verdict import Learnt
 
@@ -99,6 +100,7 @@ class Step:
     segment: Segment | None = None
     sent: Sent | None = None
     done: Done | None = None
+    report: Report | None = None
 
     @property
     def urgent(self) -> bool:
@@ -133,6 +135,8 @@ def to_json(step: Step) -> Json:
         out["sent"] = _plain(step.sent)
     if step.done is not None:
         out["done"] = _plain(step.done)
+    if step.report is not None:
+        out["report"] = _slim(step.report)
     return out
 
 
@@ -150,6 +154,7 @@ def step_from_json(raw: Json) -> Step:
         segment=_segment(raw["segment"]) if "segment" in raw else None,
         sent=Sent(**raw["sent"]) if "sent" in raw else None,
         done=Done(**raw["done"]) if "done" in raw else None,
+        report=_report(raw["report"]) if "report" in raw else None,
     )
 
 
@@ -186,6 +191,10 @@ def _result(raw: Json) -> Result:
             "timeline": bytes.fromhex(raw["timeline"]),
         }
     )
+
+
+def _report(raw: Json) -> Report:
+    return Report(**{**raw, "said": Word(raw["said"])})
 
 
 def _segment_json(segment: Segment) -> Json:
@@ -339,6 +348,8 @@ class Checkpoint:
     """The schedule in force, by endpoint."""
     accounted: Mapping[str, Instant] = field(default_factory=dict)
     """The newest slot of each endpoint that has a result or lies in a gap."""
+    reports: Mapping[str, Report] = field(default_factory=dict)
+    """The newest report of each endpoint that reports by itself."""
 
 
 def checkpoint_json(known: Checkpoint) -> Json:
@@ -349,6 +360,7 @@ def checkpoint_json(known: Checkpoint) -> Json:
         "owed": ({"alert": _plain(o.alert), "attempts": o.attempts, "again": o.again} for o in known.owed),
         "segments": (_segment_json(segment) for segment in known.segments.values()),
         "accounted": known.accounted,
+        "reports": (_slim(report) for report in known.reports.values()),
     }
 
 
@@ -365,6 +377,7 @@ def checkpoint_from_json(raw: Json) -> Checkpoint:
         ),
         segments={segment.endpoint: segment for segment in segments},
         accounted=raw["accounted"],
+        reports={one["endpoint"]: _report(one) for one in raw.get("reports", ())},
     )
 
 
@@ -385,6 +398,7 @@ class Known:
         self.owed = {owed.alert.key: owed for owed in start.owed}
         self.segments = dict(start.segments)
         self.accounted = dict(start.accounted)
+        self.reports = dict(start.reports)
 
     def apply(self, step: Step) -> None:
         """`step` is durable now. Applying it twice does no harm."""
@@ -398,6 +412,8 @@ class Known:
             self._settle(step.sent)
         if step.segment is not None:
             self.segments[step.segment.endpoint] = step.segment
+        if step.report is not None:
+            self.reports[step.report.endpoint] = step.report
         slot = slot_of(step)
         if slot is not None:
             self.accounted[slot[0]] = slot[1]
@@ -416,4 +432,5 @@ class Known:
             owed=tuple(self.owed.values()),
             segments=dict(self.segments),
             accounted=dict(self.accounted),
+            reports=dict(self.reports),
         )

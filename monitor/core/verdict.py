@@ -9,10 +9,11 @@ from dataclasses import dataclass, field, replace
 from email.utils import parsedate_to_datetime
 
 from monitor.core.figures import Figures, measure
-from monitor.core.instant import SECOND, Instant, Span
+from monitor.core.instant import SECOND, Instant, Span, as_datetime, say
 from monitor.core.observation import DETAIL_KEPT, Observation, Timer, VendorError, clean
 from monitor.core.outcome import Blame, Outcome
 from monitor.core.refusal import is_bad_key, is_filter, is_no_model, is_overload, is_quota
+from monitor.core.report import Heard, Standing
 from monitor.core.timeline import Channel
 from monitor.core.wire import FaultKind, Phase
 
@@ -94,6 +95,8 @@ def judge(seen: Observation, expect: Expect, learnt: Learnt, *, model: str | Non
 
 
 def _rule(seen: Observation, expect: Expect, learnt: Learnt, figures: Figures, model: str | None) -> _Ruling:
+    if seen.heard is not None:
+        return _reported(seen.heard, expect, figures)
     if seen.fault is not None and seen.fault.kind in _BY_PROXY:
         outcome, advice = _BY_PROXY[seen.fault.kind]
         return _Ruling(outcome, f"{seen.fault.text}. {advice}")
@@ -258,6 +261,28 @@ def _certificate(seen: Observation, expect: Expect) -> _Ruling | None:
         Outcome.CERTIFICATE_EXPIRING,
         f"the certificate{whose} expires in {left:.1f} days, expected at least {wanted:g}",
     )
+
+
+# Endpoints that report by themselves
+
+
+def _reported(heard: Heard, expect: Expect, figures: Figures) -> _Ruling:
+    report, rhythm = heard.report, heard.rhythm
+    if heard.standing is Standing.OK:
+        return _slow(figures, expect) or _Ruling(Outcome.OK)
+    if report is None or heard.standing in (Standing.SILENT, Standing.WAITING):
+        since = "no report yet" if report is None else f"no report since {_stamp(report.at)}"
+        return _Ruling(
+            Outcome.ASSERTION_FAILED,
+            f"{since}; one is expected every {say(rhythm.every)}, with a grace of {say(rhythm.grace)}",
+        )
+    outcome = Outcome.SLOW if heard.standing is Standing.DEGRADED else Outcome.ASSERTION_FAILED
+    return _Ruling(outcome, f"it reported {report.said}: {report.message or '(no message)'}")
+
+
+def _stamp(moment: Instant) -> str:
+    """`2026-11-21 22:00:05 UTC`."""
+    return f"{as_datetime(moment):%Y-%m-%d %H:%M:%S} UTC"
 
 
 # Language models

@@ -15,6 +15,7 @@ from functools import cache
 from monitor.config.secrets import SecretText
 from monitor.config.settings import EndpointSettings
 from monitor.core.observation import Observation, Usage
+from monitor.core.report import Mailbox
 from monitor.core.timeline import Timeline
 from monitor.core.verdict import Expect
 from monitor.core.wire import Limits, Wire
@@ -54,6 +55,21 @@ class Look(typing.Protocol):
         `learnt` is what earlier looks reported as `Observation.learnt`, merged. Whatever the
         other side does ends in an Observation; only a bug or a cancellation is raised.
         """
+        ...
+
+
+@typing.runtime_checkable
+class Listening(Look, typing.Protocol):
+    """The look of an endpoint that reports by itself: it finds what was put into its mailbox."""
+
+    @property
+    def mailbox(self) -> Mailbox:
+        """Where its reports go."""
+        ...
+
+    @property
+    def token(self) -> str:
+        """What its sender has to know. A secret."""
         ...
 
 

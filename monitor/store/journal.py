@@ -20,6 +20,7 @@ from monitor.core.degraded import Sample
 from monitor.core.figures import TokenSource
 from monitor.core.instant import Instant, Span
 from monitor.core.outcome import Blame
+from monitor.core.report import Report, Word
 from monitor.core.slots import Grid, Segment
 from monitor.core.step import (
     Checkpoint,
@@ -216,6 +217,8 @@ class Journal:
             rows["sent"].append(_sent_row(step.sent))
         if step.done is not None:
             rows["command"].append({"command_id": step.done.command, "done": step.done.at})
+        if step.report is not None:
+            rows["report"].append(_report_row(step.report, number(step.report.endpoint, step.report.at)))
 
     def _gather_news(
         self, step: Step, rows: dict[str, list[Row]], number: Callable[[str, Instant], int]
@@ -294,6 +297,7 @@ class Journal:
                 for name, slot in accounted.items()
                 if name not in segments or slot >= segments[name].starts
             },
+            reports=_read_reports(connection, names),
         )
 
     def stopped(self) -> Stopped:
@@ -391,7 +395,7 @@ def _statements(insert: Any) -> dict[str, Any]:
     """By table, in the order in which they must run; `sent` and `command` are updates."""
     belief, incident = insert(schema.belief), insert(schema.incident)
     segment, hushed = insert(schema.schedule), insert(schema.quiet)
-    owed = schema.alert
+    owed, reported = schema.alert, insert(schema.report)
     return {
         "probe": insert(schema.probe).on_conflict_do_nothing(index_elements=["endpoint_id", "at", "salt"]),
         "belief": belief.on_conflict_do_update(
@@ -415,6 +419,9 @@ def _statements(insert: Any) -> dict[str, Any]:
         "schedule": segment.on_conflict_do_update(
             index_elements=["endpoint_id", "starts"],
             set_=_excluded(segment, schema.schedule, "endpoint_id", "starts"),
+        ),
+        "report": reported.on_conflict_do_update(
+            index_elements=["endpoint_id"], set_=_excluded(reported, schema.report, "endpoint_id")
         ),
         "sent": update(owed)
         .where(and_(owed.c.key == bindparam("alert_key"), owed.c.sent_at.is_(None)))
@@ -539,6 +546,16 @@ def _segment_row(segment: Segment, number: int) -> Row:
     }
 
 
+def _report_row(report: Report, number: int) -> Row:
+    return {
+        "endpoint_id": number,
+        "at": report.at,
+        "said": str(report.said),
+        "message": report.message,
+        "duration_us": None if report.duration_ms is None else round(report.duration_ms * 1000.0),
+    }
+
+
 def _sent_row(sent: Sent) -> Row:
     return {
         "alert_key": sent.key,
@@ -630,5 +647,19 @@ def _read_segments(connection: Connection, names: Mapping[int, str]) -> dict[str
             ends=None,
         )
         for row in rows
+        if row.endpoint_id in names
+    }
+
+
+def _read_reports(connection: Connection, names: Mapping[int, str]) -> dict[str, Report]:
+    return {
+        names[row.endpoint_id]: Report(
+            endpoint=names[row.endpoint_id],
+            at=Instant(row.at),
+            said=Word(row.said),
+            message=row.message,
+            duration_ms=None if row.duration_us is None else row.duration_us / 1000,
+        )
+        for row in connection.execute(select(schema.report))
         if row.endpoint_id in names
     }

@@ -236,6 +236,17 @@ daemon = Table(
     Column("status", Text, nullable=False, comment="JSON, what the page shows of the daemon"),
 )
 
+# The newest report of each endpoint that reports by itself.
+report = Table(
+    "report",
+    metadata,
+    Column("endpoint_id", Integer, primary_key=True, autoincrement=False),
+    Column("at", BigInteger, nullable=False),
+    Column("said", Text, nullable=False, comment="ok, degraded or fail"),
+    Column("message", Text),
+    Column("duration_us", BigInteger),
+)
+
 # Stored numbers: a new outcome gets the next one, none is ever used again for another.
 OUTCOME_CODES: dict[Outcome, int] = {
     Outcome.OK: 0,

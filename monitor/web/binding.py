@@ -18,8 +18,8 @@ def open_doors(server: Server) -> Doors:
     """Bind what the config names. Raises CannotListen, with nothing left open."""
     operators: Sequence[socket.socket] = ()
     try:
-        operators = _bind(server.listen, "listen")
-        public = _bind(server.public_listen, "public_listen")
+        operators = _bind(server.listen, "server.listen")
+        public = _bind(server.public_listen, "server.public_listen")
     except CannotListen:
         for one in operators:
             one.close()
@@ -27,6 +27,13 @@ def open_doors(server: Server) -> Doors:
     addresses = (server.listen, server.public_listen)
     files = tuple(Path(one.path).absolute() for one in addresses if isinstance(one, UnixAddress))
     return Doors(tuple(operators), tuple(public), files)
+
+
+def open_door(address: Address | None, key: str) -> Doors:
+    """Bind one address, which stands under that key. Raises CannotListen."""
+    sockets = tuple(_bind(address, key))
+    files = (Path(address.path).absolute(),) if isinstance(address, UnixAddress) else ()
+    return Doors(sockets, files=files)
 
 
 def _bind(address: Address | None, key: str) -> list[socket.socket]:
@@ -46,7 +53,7 @@ def _bind_tcp(address: TcpAddress, key: str) -> list[socket.socket]:
             address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )
     except OSError:
-        raise CannotListen(f"server.{key}: {address.host} is not an address of this machine") from None
+        raise CannotListen(f"{key}: {address.host} is not an address of this machine") from None
     bound: list[socket.socket] = []
     try:
         for family, _, _, _, place in found:
@@ -108,4 +115,4 @@ def _why(refusal: OSError, shown: str, key: str) -> str:
         errno.ENOENT: "cannot be made: there is no such folder",
     }
     reason = words.get(refusal.errno or 0, f"cannot be listened on ({refusal.strerror or 'no reason given'})")
-    return f"server.{key}: {shown} {reason}"
+    return f"{key}: {shown} {reason}"

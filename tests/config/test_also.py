@@ -149,7 +149,7 @@ def test_its_cost_is_counted_by_itself(tmp_path):
          ".body.generationConfig.maxOutputTokens: cannot be set here"),
         ('{ protocol = "gemini", anthropic_versio = "1" }', ".anthropic_versio: unknown key"),
         ('{ protocol = "openai-responses", interval = "5s" }', ""),
-        ('{ protocol = "push" }', '.protocol: "push" is not yet available'),
+        ('{ protocol = "gopher" }', '.protocol: there is no protocol "gopher"'),
     ],
 )  # fmt: skip
 def test_what_is_wrong_with_it_is_told_where_it_stands(tmp_path, entry, said):

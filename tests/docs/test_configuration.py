@@ -1,7 +1,6 @@
 """docs/configuration.md tells of every key what the loader knows of it."""
 
 import re
-import tomllib
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -11,7 +10,7 @@ import pytest
 from pydantic import BaseModel
 
 from monitor.config.endpoints import GIVEN
-from monitor.config.load import ConfigError, load
+from monitor.config.load import load
 from monitor.config.maintenance import Maintenance
 from monitor.config.settings import (
     Budget,
@@ -35,7 +34,7 @@ from monitor.protocols.dns import DnsExpect
 from monitor.protocols.http import HttpExpect
 from monitor.protocols.tcp import TcpExpect
 from monitor.protocols.tls import TlsExpect
-from tests.docs.pages import TOP, code, page, rows, tables
+from tests.docs.pages import TOP, code, page, tables
 from tests.protocols.replay import KEY, Recording, Replay, look, look_of
 
 MANUAL = page("configuration.md")
@@ -215,23 +214,8 @@ def test_the_refusals_it_quotes_are_those_of_the_loader():
         assert match[1] in refusals()
 
 
-def test_what_is_not_yet_available_is_refused_as_that(tmp_path: Path):
-    told_keys = [code(row[0])[0] for row in rows(MANUAL.section("Not yet available"))]
-    for key in told_keys:
-        if key.startswith("["):
-            text = f'{key}\nlisten = "127.0.0.1:1"\n'
-        elif "=" in key:
-            text = f'[provider.p]\n{key}\n[[provider.p.endpoints]]\nname = "m"\n'
-        else:
-            value = {"proxy": '"http://proxy.example"'}[key]
-            text = MODEL_ENDPOINT + f"{key} = {value}\n"
-        with pytest.raises(ConfigError, match="not yet available"):
-            loaded(tmp_path, text)
-
-
-def test_every_protocol_is_available_or_told_to_be_not_yet():
-    contract = {"openai-chat", "openai-responses", "azure-openai", "anthropic", "gemini",
-                "http", "tcp", "tls", "dns", "push"}  # fmt: skip
-    cells = [code(row[0])[0] for row in rows(MANUAL.section("Not yet available"))]
-    missing = {tomllib.loads(cell)["protocol"] for cell in cells if "=" in cell}
-    assert missing == contract - settings_registry().keys()
+def test_every_protocol_of_the_contract_is_there():
+    assert settings_registry().keys() == {
+        "openai-chat", "openai-responses", "azure-openai", "anthropic", "gemini",
+        "http", "tcp", "tls", "dns", "push",
+    }  # fmt: skip

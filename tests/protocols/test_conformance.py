@@ -34,13 +34,17 @@ NEEDS: dict[str, dict[str, Any]] = {
 LAST: dict[str, Phase] = {"dns": Phase.DNS, "tls": Phase.TLS, "tcp": Phase.BODY}
 """How far a protocol goes, where that is not to the end of an answer over HTTP."""
 
-any_protocol = pytest.mark.parametrize("name", sorted(registry()))
+any_protocol = pytest.mark.parametrize(
+    "name", sorted(name for name, one in registry().items() if not one.Settings.reports)
+)
+"""Every one that asks; what reports by itself has tests of its own."""
 every_protocol = pytest.mark.parametrize(
     "name", sorted(name for name, one in registry().items() if one.Settings.over_http)
 )
 """Every one that speaks HTTP."""
 plain_protocol = pytest.mark.parametrize(
-    "name", sorted(name for name, one in registry().items() if not one.Settings.over_http)
+    "name",
+    sorted(name for name, one in registry().items() if not (one.Settings.over_http or one.Settings.reports)),
 )
 STATUSES = st.sampled_from([200, 200, 200, 201, 204, 301, 400, 401, 404, 422, 429, 500, 503, 529])
 
