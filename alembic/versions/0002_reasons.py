@@ -4,6 +4,8 @@ The newest migration that touches a table under a documented view calls
 `monitor.store.views.create`; take that call out of the older one.
 """
 
+import sqlalchemy as sa
+
 from alembic import op
 from monitor.store import views
 
@@ -12,4 +14,16 @@ down_revision = "0001"
 
 
 def upgrade() -> None:
+    _evidence()
     views.create(op.get_bind())
+
+
+def _evidence() -> None:
+    op.create_table(
+        "evidence",
+        sa.Column("endpoint_id", sa.Integer, nullable=False),
+        sa.Column("at", sa.BigInteger, nullable=False),
+        sa.Column("salt", sa.BigInteger, nullable=False),
+        sa.Column("body", sa.LargeBinary, nullable=False),
+        sa.PrimaryKeyConstraint("endpoint_id", "at", "salt", name="pk_evidence"),
+    )

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from monitor.core.timeline import Timeline
+from monitor.core.trace import Trace
 from monitor.core.wire import Fault
 
 BODY_KEPT = 2048
@@ -108,3 +109,6 @@ class Observation:
     # Plain checks
     body_matches: bool | None = None
     """Whether `expect.body_contains` was found; None where nothing was asked."""
+
+    trace: Trace | None = field(default=None, compare=False, repr=False)
+    """What went over the wire, raw, for `evidence` alone; None where the protocol keeps nothing."""
