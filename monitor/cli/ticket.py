@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
 
 from monitor.cli import choosing, loading, printing
 from monitor.cli.failure import Failure
@@ -11,6 +12,7 @@ from monitor.core.evidence import Event, Evidence, Kind
 from monitor.core.figures import Figures
 from monitor.core.instant import as_datetime
 from monitor.core.outcome import Blame
+from monitor.core.step import Result
 from monitor.core.timeline import Clock
 from monitor.store import history
 from monitor.store.history import Moment
@@ -84,7 +86,7 @@ def _of_probe(moment: Moment, id_: str) -> Evidence:
     return found[0]
 
 
-def _why(probe: history.Result) -> str:
+def _why(probe: Result) -> str:
     blame = probe.outcome.blame
     if blame is None or not probe.sent or blame is Blame.MONITOR:
         return "it is kept of failures that the wire knows of"
@@ -140,7 +142,8 @@ def _facts(found: Evidence) -> Iterator[tuple[str, str | None]]:
     yield "status", None if found.status is None else str(found.status)
     yield "request id", found.request_id
     yield "error", _error(found)
-    yield "broken off", found.fault and f"{found.fault.text} (while: {found.fault.phase})"
+    fault = found.fault
+    yield "broken off", None if fault is None else f"{fault.text} (phase: {fault.phase})"
     yield "served model", found.served_model
     yield "finish reason", found.finish_reason
     yield "probe", found.probe_id
@@ -175,20 +178,25 @@ def _title(found: Evidence) -> str:
 
 def _events(found: Evidence) -> Iterator[str]:
     # What is left out lies between the two halves of what is kept.
-    gap = len(found.events) // 2 if found.dropped else None
-    for place, event in enumerate(found.events):
-        if place == gap:
-            yield f"{'':>12}  … {count(found.dropped, 'more', 'more')}, left out"
-        yield _event(event)
+    half = len(found.events) // 2 if found.dropped else len(found.events)
+    yield from _folded(found.events[:half])
+    if found.dropped:
+        yield f"{'':>12}  … {count(found.dropped, 'event', 'events')} left out"
+        yield from _folded(found.events[half:])
 
 
-def _event(event: Event) -> str:
-    at = ("≤ " if event.is_bound else "") + f"{event.offset_ms:,.1f}"
-    words = _MEANS[event.kind]
-    if event.size is not None:
-        of_text = event.kind in (Kind.TOKEN, Kind.REASONING)
-        words += f", {count(event.size, 'character' if of_text else 'byte')}"
-    return f"{at:>12}  {event.kind:<10}{words}"
+def _folded(events: Sequence[Event]) -> Iterator[str]:
+    """A line for all of one kind that came at once."""
+    for (offset_ms, kind), same in groupby(events, lambda event: (event.offset_ms, event.kind)):
+        together = list(same)
+        at = ("≤ " if all(event.is_bound for event in together) else "") + f"{offset_ms:,.1f}"
+        sizes = [event.size for event in together if event.size is not None]
+        words = [_MEANS[kind]]
+        if len(together) > 1:
+            words.append(count(len(together), "piece"))
+        if sizes:
+            words.append(count(sum(sizes), "character" if kind in (Kind.TOKEN, Kind.REASONING) else "byte"))
+        yield f"{at:>12}  {kind:<10}{', '.join(words)}"
 
 
 def _figures(figures: Figures) -> Iterator[str]:
