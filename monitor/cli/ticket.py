@@ -8,10 +8,10 @@ from monitor.cli import choosing, loading, printing
 from monitor.cli.failure import Failure
 from monitor.cli.printing import Column, count, ms
 from monitor.config.settings import Config
-from monitor.core.evidence import Event, Evidence, Kind
+from monitor.core.evidence import Event, Evidence, Kind, is_kept
 from monitor.core.figures import Figures
 from monitor.core.instant import as_datetime
-from monitor.core.outcome import Blame
+from monitor.core.outcome import Blame, Outcome
 from monitor.core.step import Result
 from monitor.core.timeline import Clock
 from monitor.store import history
@@ -80,17 +80,16 @@ def _of_probe(moment: Moment, id_: str) -> Evidence:
     assert number is not None
     found = history.evidence(moment, number, 1, probe=id_)
     if not found:
-        raise Failure(
-            f"no evidence of this probe of {probe.endpoint}, which was {probe.outcome}: {_why(probe)}"
-        )
+        raise Failure(f"no evidence of this probe of {probe.endpoint} ({probe.outcome}): {_why(probe)}")
     return found[0]
 
 
 def _why(probe: Result) -> str:
-    blame = probe.outcome.blame
-    if blame is None or not probe.sent or blame is Blame.MONITOR:
-        return "it is kept of failures that the wire knows of"
-    return "of many that fail alike in a row it is not kept of each"
+    if probe.outcome is Outcome.OK:
+        return "it is kept of failures alone"
+    if not probe.sent or not is_kept(probe.outcome):
+        return "nothing was seen that could be shown"
+    return "of many that fail alike it is not kept of each"
 
 
 # Showing it
