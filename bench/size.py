@@ -39,15 +39,11 @@ def figures(*, long: bool) -> Iterator[Table]:  # noqa: ARG001 - the same in bot
         table.add(name, f"{size:.1f}", against(size, GOAL))
     count = (AFTER - BEFORE) * len(ENDPOINTS)
     growth = f"Growth of the file by {count:,} probes of {len(ENDPOINTS)} endpoints in turn; no VACUUM."
-    table.note = (
-        f"{growth} Evidence is counted apart, below: how much there is depends on failures, not on probes."
-    )
+    table.note = f"{growth} Evidence is counted apart: its amount depends on failures, not on probes."
     yield table
     proof = Table("size: bytes of the evidence of a failure on SQLite", ("failure", "bytes", "goal"))
     proof.add("a stream of 64 chunks that broke off", f"{_of_evidence():.0f}", "–")
-    proof.note = (
-        "What the file grows by if each probe has some; an endpoint keeps at most 164 a day of one outcome."
-    )
+    proof.note = "What each failure adds beside its probe; at most 164 of one outcome and endpoint a day."
     yield proof
 
 

@@ -22,8 +22,8 @@ def _evidence() -> None:
     op.create_table(
         "evidence",
         sa.Column("endpoint_id", sa.Integer, nullable=False),
-        sa.Column("at", sa.BigInteger, nullable=False),
-        sa.Column("salt", sa.BigInteger, nullable=False),
-        sa.Column("body", sa.LargeBinary, nullable=False),
+        sa.Column("at", sa.BigInteger, nullable=False, comment="as of the probe"),
+        sa.Column("salt", sa.BigInteger, nullable=False, comment="as of the probe"),
+        sa.Column("body", sa.LargeBinary, nullable=False, comment="monitor.core.evidence.store"),
         sa.PrimaryKeyConstraint("endpoint_id", "at", "salt", name="pk_evidence"),
     )

@@ -314,7 +314,7 @@ def _ms(offset: float) -> float:
 
 
 def store(found: Evidence) -> bytes:
-    """A version, and behind it JSON, packed: around a kilobyte."""
+    """A version, and behind it JSON, packed: about a kilobyte."""
     told = {name: getattr(found, name) for name in Evidence.__dataclass_fields__}
     slim = {
         **{name: value for name, value in told.items() if value not in (None, "", 0, (), {})},
