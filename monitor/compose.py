@@ -8,7 +8,7 @@ from pathlib import Path
 from monitor.config import proxy as proxies
 from monitor.config.cost import price_of
 from monitor.config.secrets import Secrets
-from monitor.config.settings import Config, Degraded, EndpointSettings
+from monitor.config.settings import LOCATION, Config, Degraded, EndpointSettings
 from monitor.core.alert import Route, Subject
 from monitor.core.belief import Rules
 from monitor.core.budget import (
@@ -55,6 +55,8 @@ def watched(endpoint: EndpointSettings, rules: Rules, secrets: Secrets, transpor
         grid=grid(endpoint),
         timeout_s=endpoint.timeout.total_seconds(),
         connect_s=endpoint.connect_timeout.total_seconds(),
+        protocol=endpoint.protocol,
+        location=LOCATION,
         price=price,
         worst_cost=worst_case_cost(price, worst.input_tokens or 0, worst.output_tokens or 0),
         mailbox=look.mailbox if isinstance(look, Listening) else None,

@@ -11,7 +11,9 @@ from decimal import Decimal
 
 import structlog
 
+from monitor import __version__
 from monitor.clock import Clock
+from monitor.core import evidence
 from monitor.core.belief import Belief, Look, Quiet, Rules, confirmation_at
 from monitor.core.budget import FREE, Price, cost_usd
 from monitor.core.figures import Figures
@@ -44,6 +46,8 @@ class Watched:
     grid: Grid
     timeout_s: float
     connect_s: float
+    protocol: str
+    location: str
     price: Price | None = None
     worst_cost: Decimal = FREE
     """USD of one probe at most; 0 where there is no price."""
@@ -94,6 +98,8 @@ class _Place:
     """Its slot lies in maintenance, so its result counts nowhere, whenever it ends."""
     began: Instant = Instant(0)
     """Start of the look that runs; 0 while it waits for its turn."""
+    rations: dict[Outcome, Instant] = field(default_factory=dict)
+    """How much evidence of each outcome was kept of late."""
     suspended: bool = False
     """The host slept or we stood still while the look ran: no time in it means anything."""
 
@@ -255,8 +261,9 @@ class Pipeline:
         self.tally.set_aside += verdict.outcome is Outcome.SELF_OVERLOAD
         failed = verdict.outcome is not Outcome.OK
         look = Look(at=seen.at, scheduled=scheduled, verdict=verdict, request_id=observation.request_id)
+        probe = probe_id(seen.at, salt)
         result = Result(
-            probe_id=probe_id(seen.at, salt),
+            probe_id=probe,
             endpoint=watched.id,
             at=seen.at,
             slot=slot,
@@ -268,12 +275,34 @@ class Pipeline:
             figures=verdict.figures,
             cost_usd=seen.cost_usd,
             timeline=pack(phases(observation.timeline)),
+            evidence=self._evidence(watched, seen, probe),
         )
         nothing_sent = observation.timeline.request_sent is None
         cost = FREE if nothing_sent else seen.cost_usd
         self._purse.settle(watched.id, cost)
         self._writer.record(watched.id, look, result=result)
         return look
+
+    def _evidence(self, watched: Watched, seen: Seen, probe: str) -> bytes | None:
+        """What is kept of a failure beside its result; None where it is none, or one of too many."""
+        outcome, rations = seen.verdict.outcome, self._places[watched.id].rations
+        used = evidence.ration(rations.get(outcome), seen.at) if evidence.is_kept(outcome) else None
+        if used is None:
+            return None
+        rations[outcome] = used
+        return evidence.store(
+            evidence.gather(
+                seen.observation,
+                seen.verdict,
+                probe_id=probe,
+                endpoint=watched.id,
+                at=seen.at,
+                monitor=__version__,
+                location=watched.location,
+                protocol=watched.protocol,
+                model=watched.look.model,
+            )
+        )
 
     def _store_unsent(self, watched: Watched, slot: Instant, outcome: Outcome, detail: str) -> None:
         self.tally.refused[outcome] = self.tally.refused.get(outcome, 0) + 1

@@ -15,6 +15,7 @@ down_revision = "0001"
 
 def upgrade() -> None:
     _create_reports()
+    _evidence()
     views.create(op.get_bind())
 
 
@@ -27,4 +28,15 @@ def _create_reports() -> None:
         sa.Column("message", sa.Text()),
         sa.Column("duration_us", sa.BigInteger()),
         sa.PrimaryKeyConstraint("endpoint_id", name="pk_report"),
+    )
+
+
+def _evidence() -> None:
+    op.create_table(
+        "evidence",
+        sa.Column("endpoint_id", sa.Integer, nullable=False),
+        sa.Column("at", sa.BigInteger, nullable=False, comment="as of the probe"),
+        sa.Column("salt", sa.BigInteger, nullable=False, comment="as of the probe"),
+        sa.Column("body", sa.LargeBinary, nullable=False, comment="monitor.core.evidence.store"),
+        sa.PrimaryKeyConstraint("endpoint_id", "at", "salt", name="pk_evidence"),
     )

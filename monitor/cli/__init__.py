@@ -32,6 +32,7 @@ _SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "status": ("reading", "What state everything is in."),
         "report": ("reading", "Uptime, percentiles and cost of a window."),
         "incidents": ("reading", "What went wrong, and for how long."),
+        "evidence": ("reading", "What came of a failed probe, for a ticket at the vendor."),
     },
     "Operate": {
         "pause": ("operating", "Stop probing endpoints for now."),

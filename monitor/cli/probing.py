@@ -109,7 +109,7 @@ def _patience(endpoint: "EndpointSettings") -> Iterator[None]:
         print("\r" + " " * len(words) + "\r", end="", flush=True, file=sys.stderr)
 
 
-_OF_STORED = ("id", "slot", "scheduled", "sent", "maintenance")
+_OF_STORED = ("id", "slot", "scheduled", "sent", "maintenance", "evidence")
 
 
 def _document(endpoint: "EndpointSettings", seen: "Seen") -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""`status`, `report`, `incidents`: what the database says."""
+"""`status`, `report`, `incidents`, `evidence`: what the database says."""
 
 import json
 from typing import TYPE_CHECKING
@@ -90,3 +90,30 @@ def incidents(given: str | None, *, only_open: bool, limit: int, as_json: bool) 
         return
     recorded.print_if_stale(heartbeat, clock.now())
     standings.show_stories(found, clock.now(), config.site.timezone)
+
+
+@click.command()
+@click.argument("id")
+@click.option("--list", "listed", is_flag=True, help="The newest ones of an endpoint, one a line.")
+@click.option(
+    "--limit", default=20, show_default=True, type=click.IntRange(1, 1000), help="How many to list."
+)
+@_as_json
+@click.pass_obj
+def evidence(given: str | None, id: str, *, listed: bool, limit: int, as_json: bool) -> None:  # noqa: A002
+    """What came of the newest failure of an endpoint, or of a probe by its id: a text for a ticket.
+
+    It holds no secret: uptoken evidence openai/gpt-x > ticket.txt
+    """
+    from monitor.cli import loading, printing, ticket
+    from monitor.feeds import api_v1
+
+    config = loading.config(given)
+    found = ticket.read(config, id, limit if listed else 1)
+    if as_json:
+        documents = [json.loads(api_v1.evidence(one)) for one in found]
+        printing.document({"evidence": documents} if listed else documents[0])
+    elif listed:
+        ticket.show_list(found)
+    else:
+        ticket.show(found[0])

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from monitor.core.report import Heard
 from monitor.core.timeline import Timeline
+from monitor.core.trace import Trace
 from monitor.core.wire import Certificate, Fault
 
 BODY_KEPT = 2048
@@ -119,3 +120,6 @@ class Observation:
     # Endpoints that report by themselves
     heard: Heard | None = None
     """What their mailbox held; None for whatever is asked."""
+
+    trace: Trace | None = field(default=None, compare=False, repr=False)
+    """What went over the wire, raw, for `evidence` alone; None where the protocol keeps nothing."""

@@ -5,6 +5,7 @@ the database is away and later from there. Replaying it decides nothing again. S
 survive JSON, and `to_json` / `step_from_json` are its inverse pair.
 """
 
+import base64
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -51,6 +52,8 @@ class Result:
     figures: Figures = Figures()
     cost_usd: Decimal | None = None
     timeline: bytes = b""
+    evidence: bytes | None = None
+    """Of a failure, as `monitor.core.evidence.store` packs it; not read back with the result."""
 
 
 def probe_id(at: Instant, salt: int) -> str:
@@ -174,6 +177,8 @@ def _result_json(result: Result) -> Json:
     out["timeline"] = result.timeline.hex()
     if result.cost_usd is not None:
         out["cost_usd"] = str(result.cost_usd)
+    if result.evidence is not None:
+        out["evidence"] = base64.b64encode(result.evidence).decode()
     return out
 
 
@@ -181,7 +186,7 @@ def _result(raw: Json) -> Result:
     figures = dict(raw["figures"])
     if "token_source" in figures:
         figures["token_source"] = TokenSource(figures["token_source"])
-    cost = raw.get("cost_usd")
+    cost, evidence = raw.get("cost_usd"), raw.get("evidence")
     return Result(
         **{
             **raw,
@@ -189,6 +194,7 @@ def _result(raw: Json) -> Result:
             "figures": Figures(**figures),
             "cost_usd": None if cost is None else Decimal(cost),
             "timeline": bytes.fromhex(raw["timeline"]),
+            "evidence": None if evidence is None else base64.b64decode(evidence),
         }
     )
 

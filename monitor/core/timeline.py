@@ -52,6 +52,8 @@ class Timeline:
     dns_s: float | None = None
     connect_s: float | None = None
     tls_s: float | None = None
+    peer: str | None = None
+    """The address that took the connection; None where none did, and for a Unix socket."""
     own_s: float = 0.0
     slack_s: float = 0.0
     """dns, connect and tls together took up to this much less: we may have looked late."""

@@ -5,12 +5,13 @@ are ISO 8601 in UTC with milliseconds, money is text, percentages are 0 to 100.
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from decimal import Decimal
 from typing import Any
 
 from monitor.core.budget import Price, money
+from monitor.core.evidence import Event, Evidence, Kind
 from monitor.core.figures import Figures
 from monitor.core.instant import Instant, iso
 from monitor.core.snapshot import EndpointSnapshot, Heartbeat, Listing, Snapshot, Story
@@ -36,9 +37,25 @@ def endpoint(snapshot: Snapshot, one: EndpointSnapshot) -> bytes:
     return _bytes({**_head(snapshot), "endpoint": _endpoint(one)})
 
 
-def probes(found: Sequence[tuple[Result, Phases | None]], following: str | None) -> bytes:
-    """`…/probes`: newest first, each with its timeline; `following` is the `before` of the next page."""
-    return _bytes({"probes": [_probe(one, phases) for one, phases in found], "next": following})
+def probes(
+    found: Sequence[tuple[Result, Phases | None]],
+    following: str | None,
+    evidence: Collection[str] | None = None,
+) -> bytes:
+    """`…/probes`: newest first, each with its timeline; `following` is the `before` of the next page.
+
+    `evidence` holds the ids of those of which there is some; None: that is not told.
+    """
+    told = [
+        {**_probe(one, phases), "evidence": None if evidence is None else one.probe_id in evidence}
+        for one, phases in found
+    ]
+    return _bytes({"probes": told, "next": following})
+
+
+def evidence(found: Evidence) -> bytes:
+    """`…/evidence`, for operators: all that is kept of one failed probe."""
+    return _bytes(_evidence(found))
 
 
 def series(buckets: Iterable[Bucket], metric: Metric, window: str, step: str) -> bytes:
@@ -251,6 +268,56 @@ def _timeline(phases: Phases) -> Json:
     for other in ("clock", "gathered", "bounds"):
         del moments[other]
     return {name: _rounded(value) for name, value in moments.items()}
+
+
+# Evidence
+
+
+def _evidence(found: Evidence) -> Json:
+    blame = found.outcome.blame
+    return {
+        "id": found.probe_id,
+        "endpoint": found.endpoint,
+        "at": iso(found.at),
+        "monitor": {"version": found.monitor, "location": found.location},
+        "protocol": found.protocol,
+        "model": found.model,
+        "outcome": str(found.outcome),
+        "blame": None if blame is None else str(blame),
+        "detail": found.detail,
+        "request": {"method": found.method, "url": found.url, "bytes": found.sent, "peer": found.peer},
+        "status": found.status,
+        "request_id": found.request_id,
+        "headers": dict(found.headers),
+        "error": _slip(found.error, ("type", "code", "message", "reasons")),
+        "fault": _slip(found.fault, ("kind", "phase", "text", "errno")),
+        "served_model": found.served_model,
+        "finish_reason": found.finish_reason,
+        "clock": str(found.phases.clock),
+        "bounds": sorted(found.phases.bounds),
+        "timeline": _timeline(found.phases),
+        "events": [_event(event) for event in found.events],
+        "events_dropped": found.dropped,
+        "body": found.body,
+        "body_bytes": found.received,
+        "figures": _figures(found.figures),
+    }
+
+
+def _slip(found: object, names: Iterable[str]) -> Json | None:
+    return None if found is None else {name: getattr(found, name) for name in names}
+
+
+_OF_TEXT = (Kind.TOKEN, Kind.REASONING)
+
+
+def _event(event: Event) -> Json:
+    out: Json = {"offset_ms": _rounded(event.offset_ms), "kind": str(event.kind)}
+    if event.size is not None:
+        out["characters" if event.kind in _OF_TEXT else "bytes"] = event.size
+    if event.is_bound:
+        out["bound"] = True
+    return out
 
 
 # The daemon

@@ -14,6 +14,7 @@ from typing import Protocol
 from monitor.core.observation import BODY_KEPT, Observation, Timer, Usage, VendorError, clean
 from monitor.core.sse import Event, Parser
 from monitor.core.timeline import Channel, Timeline, Token
+from monitor.core.trace import Trace
 from monitor.core.wire import Arrival, Fault, FaultKind, Limits, Phase, Reply, Request, Wire, WireFault
 from monitor.protocols._prepare import Secrets
 from monitor.protocols._vendor import kept_headers, request_id, vendor_error
@@ -56,6 +57,7 @@ class Reading:
 
     timeline: Timeline
     secrets: Secrets
+    trace: Trace
     at: float = 0.0
     """Stamp of the bytes that are being read."""
     earliest: float = 0.0
@@ -163,7 +165,8 @@ class Conversation:
 
     async def ask(self, wire: Wire, request: Request, timeline: Timeline, limits: Limits) -> Reading:
         """One exchange, from the first packet to the end of the answer."""
-        reading = Reading(timeline, self.secrets)
+        trace = Trace(request.method, request.url, len(request.body), self.secrets.blot)
+        reading = Reading(timeline, self.secrets, trace)
         bounds = Limits(
             deadline=limits.deadline,
             connect_s=limits.connect_s,
@@ -214,6 +217,7 @@ class Conversation:
             served_model=reading.served_model,
             usage=usage,
             learnt=learnt,
+            trace=reading.trace,
         )
 
 
@@ -263,6 +267,7 @@ async def _read_answer(
             _stream(reading, dialect, parser, arrival)
         else:
             _gather(reading, form, arrival.data)
+        reading.trace.came(arrival, parser.comments)
         if reading.over:
             return
         stuck = arrival.at > until and before == (len(reading.timeline.tokens), reading.timeline.terminal)
@@ -420,6 +425,7 @@ async def _read_refusal(reply: Reply, reading: Reading, deadline: float) -> None
         if arrival is None:
             break
         _arrived(reading, arrival)
+        reading.trace.came(arrival)
         reading.body += arrival.data
         if arrival.at > until:
             break

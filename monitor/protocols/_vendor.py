@@ -29,7 +29,7 @@ def kept_headers(headers: Mapping[str, str]) -> dict[str, str]:
     return {
         name: value[:_HEADER_KEPT]
         for name, value in headers.items()
-        if name in _KEPT or name.startswith(_KEPT_FAMILY)
+        if name in _KEPT or name in _REQUEST_IDS or name.startswith(_KEPT_FAMILY)
     }
 
 

@@ -14,6 +14,7 @@ from monitor.config.settings import EndpointSettings
 from monitor.config.values import Duration, Table, Text, Url, quoted
 from monitor.core.observation import BODY_KEPT, Observation, Timer, Usage, clean
 from monitor.core.timeline import Timeline
+from monitor.core.trace import Trace
 from monitor.core.verdict import Expect
 from monitor.core.wire import Fault, FaultKind, Limits, Phase, Reply, Request, Wire, WireFault
 from monitor.protocols import Reveal
@@ -86,7 +87,7 @@ class Page:
     def __init__(self, settings: Settings, reveal: Reveal) -> None:
         sent = headers({"Accept": "*/*"}, settings, reveal)
         self._request = Request(settings.method, settings.url, sent)
-        self._secrets = secrets(settings, reveal)
+        self._secrets = secrets(settings, reveal, url=settings.url)
         expect = settings.expect
         self._statuses = expect.status
         self._sought = expect.body_contains
@@ -110,17 +111,19 @@ class Page:
         learnt: Mapping[str, str],  # noqa: ARG002 - nor anything to learn
     ) -> Observation:
         """Ask once and read the body."""
+        asked = self._request
+        trace = Trace(asked.method, asked.url, len(asked.body), self._secrets.blot)
         try:
-            async with wire.exchange(self._request, timeline, limits) as reply:
-                body, fault = await self._body(reply, timeline, limits.deadline)
-                return self._seen(reply, timeline, body, fault)
+            async with wire.exchange(asked, timeline, limits) as reply:
+                body, fault = await self._body(reply, timeline, trace, limits.deadline)
+                return self._seen(reply, timeline, trace, body, fault)
         except WireFault as stop:
             timeline.end = stop.at
             timer = Timer.TOTAL if _timed_out(stop.fault) else None
-            return Observation(timeline=timeline, fault=stop.fault, timer=timer)
+            return Observation(timeline=timeline, fault=stop.fault, timer=timer, trace=trace)
 
     async def _body(
-        self, reply: Reply, timeline: Timeline, deadline: float
+        self, reply: Reply, timeline: Timeline, trace: Trace, deadline: float
     ) -> tuple[bytearray, Fault | None]:
         """As much of the body as is wanted, and what cut it short if anything did."""
         body = bytearray()
@@ -139,11 +142,14 @@ class Page:
             exact = arrival.stamped and (arrival.last or arrival.complete)
             timeline.end_earliest = arrival.at if exact else arrival.earliest
             body += arrival.data
+            trace.came(arrival)
             if arrival.at > deadline:  # bytes that never pause must not keep a probe alive
                 return body, Fault(FaultKind.TIMEOUT, Phase.BODY, "the body did not end in time")
         return body, None
 
-    def _seen(self, reply: Reply, timeline: Timeline, body: bytearray, fault: Fault | None) -> Observation:
+    def _seen(
+        self, reply: Reply, timeline: Timeline, trace: Trace, body: bytearray, fault: Fault | None
+    ) -> Observation:
         matches = None if self._sought is None else self._contains(body, reply)
         good = reply.status in self._statuses and matches is not False
         return Observation(
@@ -156,6 +162,7 @@ class Page:
             request_id=request_id(reply.headers),
             certificate_days=reply.certificate_days,
             body_matches=matches,
+            trace=trace,
         )
 
     def _contains(self, body: bytearray, reply: Reply) -> bool:

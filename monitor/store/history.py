@@ -14,7 +14,9 @@ from typing import Any
 from sqlalchemy import Connection, Row, Select, and_, func, or_, select, tuple_
 from sqlalchemy.schema import Column
 
+from monitor.core import evidence as proof
 from monitor.core.belief import Belief, State
+from monitor.core.evidence import Evidence
 from monitor.core.figures import Figures, TokenSource
 from monitor.core.instant import MINUTE, Instant, Span
 from monitor.core.outcome import Blame
@@ -195,6 +197,60 @@ def _figures(row: Row[Any]) -> Figures:
 
 def _thousandth(stored: int | None) -> float | None:
     return None if stored is None else stored / 1000
+
+
+# Evidence of failures
+
+
+def evidence(connection: Connection, number: int, limit: int, *, probe: str | None = None) -> list[Evidence]:
+    """What is kept of the newest failures of an endpoint, newest first; or of that probe alone.
+
+    Raises ValueError if `probe` is no probe id.
+    """
+    table = schema.evidence
+    query = select(table.c.body).where(table.c.endpoint_id == number)
+    if probe is not None:
+        at, salt = _key(probe)
+        query = query.where(table.c.at == at, table.c.salt == salt)
+    query = query.order_by(table.c.at.desc(), table.c.salt.desc()).limit(limit)
+    return [found for body in connection.execute(query).scalars() if (found := _proven(body)) is not None]
+
+
+def _proven(body: bytes) -> Evidence | None:
+    """None for one that this version cannot read."""
+    try:
+        return proof.load(body)
+    except ValueError:
+        return None
+
+
+def with_evidence(connection: Connection, number: int, found: Sequence[Result]) -> frozenset[str]:
+    """The ids of those probes of an endpoint of which there is evidence."""
+    if not found:
+        return frozenset()
+    table = schema.evidence
+    moments = [one.at for one in found]
+    query = select(table.c.at, table.c.salt).where(
+        table.c.endpoint_id == number, table.c.at >= min(moments), table.c.at <= max(moments)
+    )
+    return frozenset(probe_id(Instant(at), salt) for at, salt in connection.execute(query))
+
+
+def probe(connection: Connection, id_: str) -> Result | None:
+    """The stored probe of that id, whosesoever it is; None if there is none.
+
+    Raises ValueError if it is no probe id.
+    """
+    at, salt = _key(id_)
+    table, endpoint = schema.probe, schema.endpoint
+    # One look-up by key for each endpoint.
+    mine = table.c.endpoint_id.in_(select(endpoint.c.id))
+    row = connection.execute(
+        select(table, endpoint.c.name)
+        .join(endpoint, endpoint.c.id == table.c.endpoint_id)
+        .where(mine, table.c.at == at, table.c.salt == salt)
+    ).first()
+    return None if row is None else _result(row, row.name)
 
 
 def more_probes_than(connection: Connection, limit: int) -> bool:

@@ -170,6 +170,8 @@ class Journal:
             if step.result is not None:
                 number = self._number(connection, step.result.endpoint, step.result.at)
                 rows["probe"].append(_probe_row(step.result, number))
+                if step.result.evidence is not None:
+                    rows["evidence"].append(_evidence_row(step.result, number))
             if step.belief is not None:
                 beliefs[step.belief.endpoint] = step.belief
             if not (step.result is not None and step.belief is not None and not step.urgent):
@@ -398,6 +400,7 @@ def _statements(insert: Any) -> dict[str, Any]:
     owed, reported = schema.alert, insert(schema.report)
     return {
         "probe": insert(schema.probe).on_conflict_do_nothing(index_elements=["endpoint_id", "at", "salt"]),
+        "evidence": insert(schema.evidence).on_conflict_do_nothing(),
         "belief": belief.on_conflict_do_update(
             index_elements=["endpoint_id"],
             set_=_excluded(belief, schema.belief, "endpoint_id"),
@@ -505,6 +508,15 @@ def _probe_row(result: Result, number: int) -> Row:
         "detail": result.detail,
         "request_id": result.request_id,
         "timeline": result.timeline,
+    }
+
+
+def _evidence_row(result: Result, number: int) -> Row:
+    return {
+        "endpoint_id": number,
+        "at": result.at,
+        "salt": int(result.probe_id[16:], 16),
+        "body": result.evidence,
     }
 
 

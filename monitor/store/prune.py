@@ -1,6 +1,8 @@
 """How long raw results are kept."""
 
-from sqlalchemy import Connection, delete, select, tuple_
+from typing import Any
+
+from sqlalchemy import Connection, Delete, Select, Table, delete, select, tuple_
 
 from monitor.core.instant import DAY, Instant, Span
 from monitor.store import schema
@@ -11,22 +13,26 @@ AT_ONCE = 5_000
 
 
 def prune(connection: Connection, before: Instant) -> int:
-    """Delete some results that started before that; how many. 0: there are none left.
+    """Delete some results that started before that, with their evidence; how many. 0: there are none left.
 
     In small bites, so that no probe waits for the database meanwhile.
     """
-    table = schema.probe
-    keys = (table.c.endpoint_id, table.c.at, table.c.salt)
+    probe, evidence = schema.probe, schema.evidence
     endpoints = connection.execute(select(schema.endpoint.c.id)).scalars().all()
     removed = 0
     for number in endpoints:
         old = (
-            select(*keys)
-            .where(table.c.endpoint_id == number, table.c.at < before)
-            .order_by(table.c.at)
+            select(probe.c.endpoint_id, probe.c.at, probe.c.salt)
+            .where(probe.c.endpoint_id == number, probe.c.at < before)
+            .order_by(probe.c.at)
             .limit(AT_ONCE - removed)
         )
-        removed += connection.execute(delete(table).where(tuple_(*keys).in_(old))).rowcount
+        connection.execute(_those(evidence, old))
+        removed += connection.execute(_those(probe, old)).rowcount
         if removed >= AT_ONCE:
             break
     return removed
+
+
+def _those(table: Table, keys: Select[Any]) -> Delete:
+    return delete(table).where(tuple_(table.c.endpoint_id, table.c.at, table.c.salt).in_(keys))

@@ -96,6 +96,17 @@ FLAG_NOT_SENT = 4
 FLAG_ESTIMATE = 8
 """The tokens are an estimate of ours, not the server's usage."""
 
+# Rare beside probes and ten times as long, so it lies apart: nothing that counts probes reads over it.
+evidence = Table(
+    "evidence",
+    metadata,
+    Column("endpoint_id", Integer, nullable=False),
+    Column("at", BigInteger, nullable=False, comment="as of the probe"),
+    Column("salt", BigInteger, nullable=False, comment="as of the probe"),
+    Column("body", LargeBinary, nullable=False, comment="monitor.core.evidence.store"),
+    PrimaryKeyConstraint("endpoint_id", "at", "salt"),
+)
+
 gap = Table(
     "gap",
     metadata,

@@ -298,7 +298,7 @@ class Connection:
             self._timeline.bounds.add("connect_ms")
         self._drained = connected.since
         if isinstance(connected.address, Address):
-            self._peer = str(connected.address)
+            self._peer = self._timeline.peer = str(connected.address)
         self._sock = connected.sock
         self._loop.add_reader(connected.sock.fileno(), self._on_readable)
 

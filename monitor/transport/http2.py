@@ -299,6 +299,7 @@ class _Asking:
             line.connect_s = took
             line.bounds.add("connect_ms")
             self._connected, self._stream = True, result
+            line.peer = None if self._path is not None else self._peer
             if self._means.waking is not None:
                 self.watch = self._means.waking.watch(result.get_extra_info("socket").fileno())
             self._limit = self._whole

@@ -66,6 +66,8 @@ def create(library: Library, *, public: bool) -> ASGIApp:
     if not public:
         paths |= {
             "/api/v1/daemon": routes.api_daemon,
+            "/api/v1/endpoints/{provider}/{slug}/evidence": routes.api_evidence,
+            "/api/v1/endpoints/{provider}/{slug}/probes/{probe}/evidence": routes.api_evidence,
         }
     application = Starlette(
         routes=[Route(path, handler, methods=["GET"]) for path, handler in paths.items()],
@@ -115,7 +117,13 @@ class _Routes:
                 detail = Detail(series={})
             operators = not self._public
             render = lambda: pages.endpoint(  # noqa: E731 - it runs in another thread
-                snapshot, one, detail.probes, detail.series, detail.incidents, operators=operators
+                snapshot,
+                one,
+                detail.probes,
+                detail.series,
+                detail.incidents,
+                operators=operators,
+                evidence=detail.evidence,
             )
             return Document(await aside(render), HTML)
 
@@ -158,10 +166,26 @@ class _Routes:
         one = _wanted(request, snapshot)
 
         async def make() -> Document:
-            found, following = await self._library.probes(one.id, limit, before, public=self._public)
-            return Document(await aside(lambda: api_v1.probes(found, following)), JSON)
+            found, following, evidence = await self._library.probes(
+                one.id, limit, before, public=self._public
+            )
+            return Document(await aside(lambda: api_v1.probes(found, following, evidence)), JSON)
 
         return respond(request, await self._shelf.get(snapshot, ("probes", one.id, limit, before), make))
+
+    async def api_evidence(self, request: Request) -> Response:
+        snapshot = await self._snapshot()
+        one = _wanted(request, snapshot)
+        named = request.path_params.get("probe")
+        probe = None if named is None else asked.probe(named)
+
+        async def make() -> Document:
+            found = await self._library.evidence(one.id, probe)
+            if found is None:
+                raise not_found("There is no evidence: it is kept of failures, and not of each of many.")
+            return Document(api_v1.evidence(found), JSON)
+
+        return respond(request, await self._shelf.get(snapshot, ("evidence", one.id, probe), make))
 
     async def api_series(self, request: Request) -> Response:
         wanted = asked.series(request.query_params)

@@ -46,6 +46,13 @@ def before(query: Mapping[str, str]) -> str | None:
     return said
 
 
+def probe(said: str) -> str:
+    """The id of a probe in a path. Raises Refusal."""
+    if not re.fullmatch(r"[0-9a-f]{32}", said):
+        raise not_found("There is no such probe here: its id has 32 hexadecimal digits.")
+    return said
+
+
 @dataclass(frozen=True, slots=True)
 class Series:
     """Which figure, over which time, in steps of what."""

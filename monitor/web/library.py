@@ -1,12 +1,13 @@
 """What the routes ask for: the newest snapshot, and rows that are not in it."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
 from monitor.clock import SYSTEM, Clock
+from monitor.core.evidence import Evidence
 from monitor.core.instant import MINUTE, Span
 from monitor.core.snapshot import (
     EndpointSnapshot,
@@ -45,6 +46,8 @@ class Detail:
     """What the page of one endpoint shows beside its snapshot."""
 
     probes: Looks = ()
+    evidence: Collection[str] = ()
+    """The ids of those probes of which there is some; none for everybody."""
     series: Mapping[Metric, Sequence[Bucket]]
     incidents: Sequence[Story] = ()
 
@@ -81,21 +84,32 @@ class Library:
 
     async def probes(
         self, endpoint: str, limit: int, before: str | None, *, public: bool
-    ) -> tuple[Looks, str | None]:
-        """A page of an endpoint's probes, newest first, and where the next one begins.
+    ) -> tuple[Looks, str | None, Collection[str] | None]:
+        """A page of an endpoint's probes, newest first; where the next one begins; and of which of
+        them there is evidence, which everybody is not told (None).
 
         Raises DatabaseAway or Refusal, as everything below.
         """
 
-        def work(moment: Moment) -> list[Result]:
+        def work(moment: Moment) -> tuple[list[Result], Collection[str]]:
             number = history.number(moment, endpoint)
-            return (
-                [] if number is None else history.probes(moment, number, endpoint, limit + 1, before=before)
-            )
+            if number is None:
+                return [], ()
+            found = history.probes(moment, number, endpoint, limit + 1, before=before)
+            return found, () if public else history.with_evidence(moment, number, found)
 
-        found = await self._read(work)
+        found, evidence = await self._read(work)
         following = found[limit - 1].probe_id if len(found) > limit else None
-        return _looks(found[:limit], public=public), following
+        return _looks(found[:limit], public=public), following, None if public else evidence
+
+    async def evidence(self, endpoint: str, probe: str | None) -> Evidence | None:
+        """Of that probe, or of the newest failure; None: there is none. Not for everybody."""
+
+        def work(moment: Moment) -> list[Evidence]:
+            number = history.number(moment, endpoint)
+            return [] if number is None else history.evidence(moment, number, 1, probe=probe)
+
+        return next(iter(await self._read(work)), None)
 
     async def series(self, endpoint: str, asked: Series) -> list[Bucket]:
         now = self._clock.now()
@@ -124,6 +138,7 @@ class Library:
             stories = history.incidents_of(moment, number, LAST_INCIDENTS)
             return Detail(
                 probes=_looks(probes, public=public),
+                evidence=() if public else history.with_evidence(moment, number, probes),
                 series={
                     metric: series(
                         results, metric, Window.H24, step=CHART_STEP, now=snapshot.now, raw_kept=RAW_KEPT

@@ -1,7 +1,7 @@
 """The pages: a snapshot in, HTML out. Whatever comes from outside is escaped by the templates."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -125,8 +125,10 @@ def endpoint(
     incidents: Sequence[Story],
     *,
     operators: bool,
+    evidence: Collection[str] = (),
 ) -> bytes:
-    """Everything about one endpoint. `operators` see details, request ids and costs."""
+    """Everything about one endpoint. `operators` see details, request ids and costs; `evidence` holds
+    the ids of probes that link to theirs."""
     whole_ms = drawing.longest(phases for _, phases in probes)
     charts = [
         (metric, drawing.chart(buckets, "p5" if metric.is_speed else "min", _HIGH[metric.is_speed]))
@@ -142,6 +144,7 @@ def endpoint(
         open_incidents=[story for story in incidents if story.ended_at is None],
         recent_incidents=[story for story in incidents if story.ended_at is not None],
         operators=operators,
+        evidence=evidence,
     )
 
 

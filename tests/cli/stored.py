@@ -45,7 +45,7 @@ def daemon_was_here(
     """One look a minute of each endpoint, the last one just now. `beats`: it is still at work, and says
     this of itself."""
     now = clock.now()
-    with _journal(url) as journal:
+    with journal_of(url) as journal:
         journal.register(looks, now)
         for endpoint, outcomes in looks.items():
             known = (learnt or {}).get(endpoint, Learnt())
@@ -57,7 +57,8 @@ def daemon_was_here(
 
 
 @contextmanager
-def _journal(url: str) -> Iterator[Journal]:
+def journal_of(url: str) -> Iterator[Journal]:
+    """The only writer of that database."""
     database = Database(url)
     migrate.upgrade(database)
     owned = lock.acquire(database)

@@ -29,7 +29,7 @@ LEAVES = leaves()
 
 
 def test_the_commands_are_those_that_were_promised():
-    promised = "run serve probe status report incidents check init schema alert db maintenance pause resume demo version"
+    promised = "run serve probe status report incidents evidence check init schema alert db maintenance pause resume demo version"
     assert set(COMMANDS) == set(promised.split())
 
 

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from monitor.core.evidence import AT_ONCE, EVERY, MOST_EVENTS, Kind
+from monitor.core.instant import MINUTE
 from monitor.core.uptime import Window
 from monitor.web.asked import DEFAULT_LIMIT, MOST_BUCKETS, MOST_ROWS
 from tests.docs.pages import TOP, code, page, rows
@@ -58,7 +60,8 @@ def paths() -> list[str]:
 
 def answer(address: str, path: str) -> Any:
     provider, slug = ENDPOINT.split("/")
-    url = address + path.format(provider=provider, slug=slug)
+    probe = answer(address, f"/api/v1/endpoints/{ENDPOINT}/evidence")["id"] if "{probe}" in path else ""
+    url = address + path.format(provider=provider, slug=slug, probe=probe)
     with urllib.request.urlopen(url, timeout=10) as reply:
         return json.load(reply)
 
@@ -115,3 +118,16 @@ def test_the_defaults_of_a_series_are_told(address: str):
     series = answer(address, "/api/v1/endpoints/{provider}/{slug}/series")
     assert (series["metric"], series["window"], series["step"]) == ("ttft_ms", "24h", "15m")
     assert {"start", "counts"} <= set(series["buckets"][0])
+
+
+def test_every_key_and_kind_of_evidence_is_told(address: str):
+    found = answer(address, "/api/v1/endpoints/{provider}/{slug}/evidence")
+    section = MANUAL.section("Evidence")
+    told = set(code(section))
+    assert set(found) <= told
+    assert set(found["monitor"]) | set(found["request"]) | set(found["fault"]) <= told
+    assert {"offset_ms", "characters", "bytes", "bound"} <= told
+    assert {str(kind) for kind in Kind} <= told
+    words = " ".join(section.split())
+    assert f"the first {AT_ONCE} are kept and then one in {EVERY // MINUTE} minutes" in words
+    assert f"The first {MOST_EVENTS // 2} and the last {MOST_EVENTS // 2}" in words
