@@ -72,7 +72,7 @@ def set_secrets(secrets: Collection[str]) -> None:
     in base64, in JSON and in a `repr`. Those shorter than `SHORTEST_SECRET` cannot be hidden.
     """
     _way_out.needles = tuple(
-        sorted({form for secret in secrets for form in _forms(secret)}, key=_longest_first)
+        sorted({form for secret in secrets for form in forms(secret)}, key=_longest_first)
     )
 
 
@@ -88,12 +88,15 @@ def _longest_first(form: str) -> tuple[int, str]:
     return -len(form), form
 
 
-def _forms(secret: str) -> Iterator[str]:
+def forms(secret: str) -> Iterator[str]:
+    """The spellings in which a secret may come back: as it is, in JSON, in a `repr`, in a URL, in base64."""
     if len(secret) < SHORTEST_SECRET:
         return
     raw = secret.encode("utf-8", "surrogatepass")
     for quoted in (secret, repr(secret)[1:-1], repr(raw)[2:-1]):
-        yield from (quoted, repr(quoted)[1:-1], json.dumps(quoted)[1:-1])
+        in_json = json.dumps(quoted)[1:-1]
+        # PHP, and whoever writes JSON into a page, escape slashes too.
+        yield from (quoted, repr(quoted)[1:-1], in_json, in_json.replace("/", r"\/"))
     for quoted in (quote(raw), quote(raw, safe=""), quote_plus(raw)):
         yield from (quoted, _with_small_hex(quoted))
     yield from _base64_forms(raw)

@@ -170,6 +170,9 @@ def _broken(seen: Observation, *, none_yet: bool) -> _Ruling:
         return _Ruling(Outcome.LOCAL_NETWORK, fault.text)
     if fault.kind in (FaultKind.MALFORMED, FaultKind.TOO_LARGE):
         return _Ruling(Outcome.MALFORMED_RESPONSE, fault.text)
+    if none_yet and fault.kind is FaultKind.TLS:
+        # TLS 1.3 tells only after the handshake that it wants a certificate of ours.
+        return _Ruling(Outcome.TLS_FAILURE, fault.text)
     if none_yet or fault.kind is FaultKind.RESET:
         return _Ruling(Outcome.CONNECTION_RESET, fault.text)
     return _Ruling(Outcome.TRUNCATED, fault.text)
@@ -255,7 +258,11 @@ def _refusal(seen: Observation, learnt: Learnt, model: str) -> _Ruling:
     if status == 503 and is_overload(error):
         return _Ruling(Outcome.OVERLOADED, said)
     if status >= 500:
-        return _Ruling(Outcome.HTTP_5XX, said)
+        # RFC 9110, 15: what HTTP does not have is taken for a failure of the server.
+        unheard = "" if status < 600 else ", which HTTP does not have"
+        return _Ruling(Outcome.HTTP_5XX, said.replace(":", f"{unheard}:", 1))
+    if status < 300:
+        return _Ruling(Outcome.MALFORMED_RESPONSE, f"{said}. An answer has status 200: check base_url.")
     if status in (404, 410) or (status == 400 and is_no_model(error)):
         return _no_model(said, learnt, model)
     if status == 400 and is_bad_key(error):

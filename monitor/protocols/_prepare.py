@@ -1,13 +1,18 @@
 """What every protocol over HTTP prepares in the same way, once per endpoint."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from datetime import timedelta
 
 from monitor import __version__
 from monitor.config import proxy as proxies
-from monitor.config.secrets import SecretText
+from monitor.config.secrets import SecretText, is_secret, values_in
 from monitor.config.settings import EndpointSettings
+from monitor.core.observation import Observation, VendorError
+from monitor.logs import forms
 from monitor.protocols import Reveal
+
+HIDDEN = "***"
 
 _SHORTEST_SECRET = 6
 """A shorter one would blot out ordinary words."""
@@ -16,29 +21,92 @@ _SHORTEST_SECRET = 6
 class Secrets:
     """Blots out what a server might echo: our key has no business in what we keep."""
 
-    __slots__ = ("_bytes", "_texts")
+    __slots__ = ("_bytes", "_forms", "_texts")
 
-    def __init__(self, values: Sequence[str]) -> None:
-        self._texts = tuple(value for value in values if len(value) >= _SHORTEST_SECRET)
+    def __init__(self, values: Iterable[str]) -> None:
+        self._texts = tuple(dict.fromkeys(value for value in values if len(value) >= _SHORTEST_SECRET))
         self._bytes = tuple(value.encode() for value in self._texts)
+        spelled = {form for text in self._texts for form in forms(text)}
+        self._forms = tuple(sorted(spelled, key=lambda form: (-len(form), form)))
 
     def hide(self, text: str) -> str:
         for secret in self._texts:
             if secret in text:
-                text = text.replace(secret, "***")
+                text = text.replace(secret, HIDDEN)
         return text
 
     def hide_bytes(self, data: bytes) -> bytes:
         for secret in self._bytes:
-            data = data.replace(secret, b"***")
+            data = data.replace(secret, HIDDEN.encode())
         return data
+
+    def cleared(self, seen: Observation) -> Observation:
+        """The same facts without any secret in them, however it was spelled or put together.
+
+        Once more and at the end, for what JSON had escaped, what came in two pieces of text, what
+        stood in a header, and what our own bounds cut off.
+        """
+        if not self._forms:
+            return seen
+        error = seen.error
+        return replace(
+            seen,
+            headers={name: self._clear(value) for name, value in seen.headers.items()},
+            body=self._clear(seen.body),
+            request_id=self._cleared(seen.request_id),
+            error=None if error is None else self._without(error),
+            malformed=self._cleared(seen.malformed),
+            answer=self._clear(seen.answer),
+            finish_reason=self._cleared(seen.finish_reason),
+            served_model=self._cleared(seen.served_model),
+        )
+
+    def _without(self, error: VendorError) -> VendorError:
+        return replace(
+            error,
+            code=self._cleared(error.code),
+            type=self._cleared(error.type),
+            message=self._clear(error.message),
+            reasons=tuple(map(self._clear, error.reasons)),
+        )
+
+    def _cleared(self, text: str | None) -> str | None:
+        return None if text is None else self._clear(text)
+
+    def _clear(self, text: str) -> str:
+        for form in self._forms:
+            if form in text:
+                text = text.replace(form, HIDDEN)
+        for form in self._forms:
+            begun = _begun(text, form)
+            if begun:
+                return text[: -len(begun)] + HIDDEN
+        return text
+
+
+def _begun(text: str, secret: str) -> str:
+    """As much of the secret as stands at the very end of the text, cut off; empty if that tells nothing."""
+    first = secret[:_SHORTEST_SECRET]
+    at = text.find(first, max(0, len(text) - len(secret) + 1))
+    while at >= 0:
+        if secret.startswith(text[at:]):
+            return text[at:]
+        at = text.find(first, at + 1)
+    return ""
 
 
 def secrets(settings: EndpointSettings, reveal: Reveal, keys: Iterable[SecretText] = ()) -> Secrets:
-    """What must never be kept of a reply: `keys`, every header that names a secret, a proxy's login."""
-    named = [text for text in settings.headers.values() if not text.literal]
+    """What must never be kept of a reply: `keys`, every header that holds a secret, a proxy's login."""
+    telling = [
+        text for name, text in settings.headers.items() if text.places or is_secret(("headers", name), text)
+    ]
     login = () if settings.proxy is None else proxies.read(reveal(settings.proxy)).secrets
-    return Secrets([*(reveal(text) for text in (*keys, *named)), *login])
+    return Secrets([*(value for text in (*keys, *telling) for value in _values(text, reveal(text))), *login])
+
+
+def _values(text: SecretText, filled: str) -> list[str]:
+    """All of it, and what in it is secret without the words around it, such as `Bearer`."""
+    return [filled, *(values_in(text, filled) if text.places else filled.split()[1:])]
 
 
 def headers(own: Mapping[str, str], settings: EndpointSettings, reveal: Reveal) -> dict[str, str]:

@@ -146,7 +146,7 @@ class Page:
     def _seen(self, reply: Reply, timeline: Timeline, body: bytearray, fault: Fault | None) -> Observation:
         matches = None if self._sought is None else self._contains(body, reply)
         good = reply.status in self._statuses and matches is not False
-        return Observation(
+        seen = Observation(
             timeline=timeline,
             fault=fault,
             timer=Timer.TOTAL if _timed_out(fault) else None,
@@ -157,6 +157,7 @@ class Page:
             certificate_days=reply.certificate_days,
             body_matches=matches,
         )
+        return self._secrets.cleared(seen)
 
     def _contains(self, body: bytearray, reply: Reply) -> bool:
         assert self._sought is not None
