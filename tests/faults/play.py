@@ -3,7 +3,6 @@
 import enum
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import ClassVar
 
 from monitor.core.outcome import Outcome
 from tests.faults.voices import MODELS, Voice
@@ -94,8 +93,6 @@ class Case:
     """Instead of the server's address."""
     loose: bool = True
     """May be played at random, whatever was played before."""
-    late: ClassVar[float] = 0.100
-    """Seconds after its deadline by which a probe is over."""
 
     @property
     def slug(self) -> str:

@@ -24,7 +24,7 @@ STATUSES: tuple[tuple[int, Outcome, Outcome], ...] = (
 BY_NUMBER = tuple(
     Case(
         name=f"status {status}", play=refusal(f"{status} No", {"error": {"message": "no, thank you"}}), outcome=outcome,
-        plain=plain, says=f"status {status}: no, thank you", says_plain=f"status is {status}", loose=status != 429,
+        plain=plain, says=f"status {status}: no, thank you", says_plain=f"status is {status}", loose=status not in (404, 410, 429),
     )
     for status, outcome, plain in STATUSES
 )  # fmt: skip
