@@ -8,7 +8,7 @@ from pathlib import Path
 
 from bench.report import Table, machine
 
-NAMES = ("accuracy", "cpu", "store", "size", "start", "many", "crash")
+NAMES = ("accuracy", "cpu", "store", "size", "start", "many", "crash", "hostile")
 ASKED_FOR = ("aimock",)
 """Runs only where it is named."""
 README = Path(__file__).with_name("README.md")

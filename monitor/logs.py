@@ -17,21 +17,19 @@ import sys
 import threading
 import time
 import traceback
-from base64 import b64encode, urlsafe_b64encode
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
 from types import TracebackType
 from typing import Any, Literal
-from urllib.parse import quote, quote_plus
 
 import structlog
+
+from monitor.core.blot import forms
 
 Layout = Literal["auto", "json", "console"]
 Fields = dict[str, Any]
 
-SHORTEST_SECRET = 4
-"""Characters. A shorter one would be found in half of all words, and hide them instead of itself."""
 HIDDEN = "[secret]"
 
 _SYSLOG = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}
@@ -69,10 +67,10 @@ def configure(layout: Layout = "auto", secrets: Collection[str] = ()) -> None:
 
 def set_secrets(secrets: Collection[str]) -> None:
     """From now on `[secret]` stands for each of these, as it is and as it travels in a URL,
-    in base64, in JSON and in a `repr`. Those shorter than `SHORTEST_SECRET` cannot be hidden.
+    in base64, in JSON and in a `repr`. Those of fewer than four characters cannot be hidden.
     """
     _way_out.needles = tuple(
-        sorted({form for secret in secrets for form in _forms(secret)}, key=_longest_first)
+        sorted({form for secret in secrets for form in forms(secret)}, key=_longest_first)
     )
 
 
@@ -86,35 +84,6 @@ def redact(text: str) -> str:
 
 def _longest_first(form: str) -> tuple[int, str]:
     return -len(form), form
-
-
-def _forms(secret: str) -> Iterator[str]:
-    if len(secret) < SHORTEST_SECRET:
-        return
-    raw = secret.encode("utf-8", "surrogatepass")
-    for quoted in (secret, repr(secret)[1:-1], repr(raw)[2:-1]):
-        yield from (quoted, repr(quoted)[1:-1], json.dumps(quoted)[1:-1])
-    for quoted in (quote(raw), quote(raw, safe=""), quote_plus(raw)):
-        yield from (quoted, _with_small_hex(quoted))
-    yield from _base64_forms(raw)
-
-
-def _with_small_hex(quoted: str) -> str:
-    first, *others = quoted.split("%")
-    return "".join([first, *(f"%{part[:2].lower()}{part[2:]}" for part in others)])
-
-
-def _base64_forms(raw: bytes) -> Iterator[str]:
-    """What `raw` looks like within something longer, e.g. `user:password` of Basic auth:
-    three ways, by how many bytes stand before it; without the ends that its neighbours share.
-    """
-    for before, shared in ((0, 0), (1, 2), (2, 3)):
-        padded = bytes(before) + raw
-        whole = len(padded) * 8 // 6
-        for encode in (b64encode, urlsafe_b64encode):
-            form = encode(padded).decode()[shared:whole]
-            if len(form) >= SHORTEST_SECRET:
-                yield form
 
 
 class _WayOut:

@@ -317,10 +317,12 @@ def _refusal(seen: Observation, learnt: Learnt, model: str) -> _Ruling:
         return _Ruling(outcome, f"{said}{advice}")
     if status == 503 and is_overload(error):
         return _Ruling(Outcome.OVERLOADED, said)
-    if 500 <= status < 600:
-        return _Ruling(Outcome.HTTP_5XX, said)
-    if status < 300 or status >= 600:
-        return _Ruling(Outcome.MALFORMED_RESPONSE, f"{said}. That status is no answer to this request.")
+    if status >= 500:
+        # RFC 9110, 15: what HTTP does not have is taken for a failure of the server.
+        unheard = "" if status < 600 else ", which HTTP does not have"
+        return _Ruling(Outcome.HTTP_5XX, said.replace(":", f"{unheard}:", 1))
+    if status < 300:
+        return _Ruling(Outcome.MALFORMED_RESPONSE, f"{said}. An answer has status 200: check base_url.")
     if status in (404, 410) or (status == 400 and is_no_model(error)):
         return _no_model(said, learnt, model)
     if status == 400 and is_bad_key(error):

@@ -18,6 +18,9 @@ NONCE_LENGTH = 32
 """Characters that a nonce may have, for the worst case."""
 _BYTES_PER_TOKEN = 2
 """Fewer than any tokenizer gets out of prose, so that the worst case is one."""
+_BYTES_OF_TOKEN = 4096
+"""More than any server writes around one token of a stream."""
+_LEAST_ROOM = 1024 * 1024
 _FRAME_TOKENS = 32
 """What chat templates put around a prompt."""
 _NONCE = "\x00nonce\x00"
@@ -43,7 +46,9 @@ def patience(settings: ModelSettings) -> Patience:
 def conversation(settings: ModelSettings, reveal: Reveal, dialect: Dialect) -> Conversation:
     """How its answers are read."""
     keys = () if settings.api_key is None else (settings.api_key,)
-    return Conversation(dialect, patience(settings), secrets(settings, reveal, keys))
+    # A server that floods us must not keep us from looking at the others.
+    most = None if settings.omit else max(_LEAST_ROOM, settings.max_tokens * _BYTES_OF_TOKEN)
+    return Conversation(dialect, patience(settings), secrets(settings, reveal, keys), most)
 
 
 def credential(settings: ModelSettings, reveal: Reveal, header: str, scheme: str = "") -> dict[str, str]:

@@ -1,20 +1,22 @@
 """What every protocol over HTTP prepares in the same way, once per endpoint."""
 
-import base64
-import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from datetime import timedelta
 from functools import lru_cache
-from urllib.parse import quote, unquote
+from urllib.parse import unquote
 
 from monitor import __version__
 from monitor.config import proxy as proxies
-from monitor.config.secrets import SecretText, is_secret
+from monitor.config.secrets import SecretText, is_secret, values_in
 from monitor.config.settings import EndpointSettings
-from monitor.core.blot import Blot
+from monitor.core.blot import Blot, forms
 from monitor.core.evidence import SECRET_PARAMETER
+from monitor.core.observation import Observation, VendorError
 from monitor.protocols import Reveal
+
+HIDDEN = "***"
 
 _SHORTEST_SECRET = 6
 """A shorter one would blot out ordinary words."""
@@ -23,21 +25,23 @@ _SHORTEST_SECRET = 6
 class Secrets:
     """Blots out what a server might echo: our key has no business in what we keep."""
 
-    __slots__ = ("_bytes", "_texts")
+    __slots__ = ("_bytes", "_forms", "_texts")
 
-    def __init__(self, values: Sequence[str]) -> None:
-        self._texts = tuple(value for value in values if len(value) >= _SHORTEST_SECRET)
+    def __init__(self, values: Iterable[str]) -> None:
+        self._texts = tuple(dict.fromkeys(value for value in values if len(value) >= _SHORTEST_SECRET))
         self._bytes = tuple(value.encode() for value in self._texts)
+        spelled = {form for text in self._texts for form in forms(text)}
+        self._forms = tuple(sorted(spelled, key=lambda form: (-len(form), form)))
 
     def hide(self, text: str) -> str:
         for secret in self._texts:
             if secret in text:
-                text = text.replace(secret, "***")
+                text = text.replace(secret, HIDDEN)
         return text
 
     def hide_bytes(self, data: bytes) -> bytes:
         for secret in self._bytes:
-            data = data.replace(secret, b"***")
+            data = data.replace(secret, HIDDEN.encode())
         return data
 
     def blot(self, text: str) -> str:
@@ -45,44 +49,85 @@ class Secrets:
 
         It takes its time: for what is kept of a failure, not for each event of a stream.
         """
-        return _blot(self._texts).hide(text)
+        return _blot(self._forms).hide(text)
+
+    def cleared(self, seen: Observation) -> Observation:
+        """The same facts without any secret in them, however it was spelled or put together.
+
+        Once more and at the end, for what JSON had escaped, what came in two pieces of text, what
+        stood in a header, and what our own bounds cut off.
+        """
+        if not self._forms:
+            return seen
+        error = seen.error
+        return replace(
+            seen,
+            headers={name: self._clear(value) for name, value in seen.headers.items()},
+            body=self._clear(seen.body),
+            request_id=self._cleared(seen.request_id),
+            error=None if error is None else self._without(error),
+            malformed=self._cleared(seen.malformed),
+            answer=self._clear(seen.answer),
+            finish_reason=self._cleared(seen.finish_reason),
+            served_model=self._cleared(seen.served_model),
+        )
+
+    def _without(self, error: VendorError) -> VendorError:
+        return replace(
+            error,
+            code=self._cleared(error.code),
+            type=self._cleared(error.type),
+            message=self._clear(error.message),
+            reasons=tuple(map(self._clear, error.reasons)),
+        )
+
+    def _cleared(self, text: str | None) -> str | None:
+        return None if text is None else self._clear(text)
+
+    def _clear(self, text: str) -> str:
+        for form in self._forms:
+            if form in text:
+                text = text.replace(form, HIDDEN)
+        for form in self._forms:
+            begun = _begun(text, form)
+            if begun:
+                return text[: -len(begun)] + HIDDEN
+        return text
+
+
+def _begun(text: str, secret: str) -> str:
+    """As much of the secret as stands at the very end of the text, cut off; empty if that tells nothing."""
+    first = secret[:_SHORTEST_SECRET]
+    at = text.find(first, max(0, len(text) - len(secret) + 1))
+    while at >= 0:
+        if secret.startswith(text[at:]):
+            return text[at:]
+        at = text.find(first, at + 1)
+    return ""
 
 
 @lru_cache(maxsize=64)
-def _blot(secrets: tuple[str, ...]) -> Blot:
-    return Blot(form for secret in secrets for form in _forms(secret))
-
-
-def _forms(secret: str) -> Iterator[str]:
-    """How servers and gateways write what they quote: as it is, percent-encoded, in JSON, in base64."""
-    yield secret
-    yield quote(secret, safe="")
-    yield json.dumps(secret)[1:-1]
-    yield json.dumps(secret, ensure_ascii=False)[1:-1].replace("/", "\\/")
-    for before in range(3):  # whatever stands in front shifts it by a third of four letters
-        data = b"\0" * before + secret.encode()
-        letters = base64.b64encode(data).decode().rstrip("=")
-        # The first and last letters are made of what stands beside it, too.
-        own = letters[-(-before * 8 // 6) : len(data) * 8 // 6]
-        yield from {own, own.replace("+", "-").replace("/", "_")}
+def _blot(forms: tuple[str, ...]) -> Blot:
+    return Blot(forms)
 
 
 def secrets(
     settings: EndpointSettings, reveal: Reveal, keys: Iterable[SecretText] = (), url: str = ""
 ) -> Secrets:
-    """What must never be kept of a reply: `keys`, every header that names or is a secret, a proxy's
-    login, and what stands behind a telling name in the query of `url`."""
-    named = [
-        text
-        for name, text in settings.headers.items()
-        if not text.literal or is_secret(("headers", name), text)
+    """What must never be kept of a reply: `keys`, every header that holds a secret, a proxy's login, and
+    what stands behind a telling name in the query of `url`."""
+    telling = [
+        text for name, text in settings.headers.items() if text.places or is_secret(("headers", name), text)
     ]
+    sent = [value for text in (*keys, *telling) for value in _values(text, reveal(text))]
     login = () if settings.proxy is None else proxies.read(reveal(settings.proxy)).secrets
-    sent = [reveal(text) for text in (*keys, *named)]
-    # `Bearer abc` may be quoted without its scheme.
-    alone = [value.partition(" ")[2] for value in sent if value.count(" ") == 1]
     asked = [form for found in re.findall(SECRET_PARAMETER, url) for form in (found[1], unquote(found[1]))]
-    return Secrets(list(dict.fromkeys((*sent, *alone, *login, *asked))))
+    return Secrets([*sent, *login, *asked])
+
+
+def _values(text: SecretText, filled: str) -> list[str]:
+    """All of it, and what in it is secret without the words around it, such as `Bearer`."""
+    return [filled, *(values_in(text, filled) if text.places else filled.split()[1:])]
 
 
 def headers(own: Mapping[str, str], settings: EndpointSettings, reveal: Reveal) -> dict[str, str]:

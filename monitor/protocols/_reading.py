@@ -162,6 +162,8 @@ class Conversation:
     dialect: Dialect
     patience: Patience
     secrets: Secrets
+    most_bytes: int | None = None
+    """The longest answer that can be an honest one; None: the wire's own bound."""
 
     async def ask(self, wire: Wire, request: Request, timeline: Timeline, limits: Limits) -> Reading:
         """One exchange, from the first packet to the end of the answer."""
@@ -172,7 +174,7 @@ class Conversation:
             connect_s=limits.connect_s,
             headers_s=self.patience.first_token_s,
             header_bytes=limits.header_bytes,
-            body_bytes=limits.body_bytes,
+            body_bytes=min(limits.body_bytes, self.most_bytes or limits.body_bytes),
         )
         try:
             async with wire.exchange(request, timeline, bounds) as reply:
@@ -198,7 +200,7 @@ class Conversation:
         usage = self.dialect.usage(reading.usage)
         if usage is not None and reading.timeline.tokens and not usage.output_tokens:
             usage = replace(usage, output_tokens=None)
-        return Observation(
+        seen = Observation(
             timeline=reading.timeline,
             fault=reading.fault,
             timer=reading.timer,
@@ -219,6 +221,7 @@ class Conversation:
             learnt=learnt,
             trace=reading.trace,
         )
+        return self.secrets.cleared(seen)
 
 
 def _end(reading: Reading) -> float:
@@ -381,11 +384,18 @@ def _ended(reading: Reading, dialect: Dialect, form: _Form | None, parser: Parse
     elif form is _Form.PAGE:
         _no_stream(reading, "a web page")
     else:
-        for event in parser.close():
-            reading.heard = True
-            dialect.event(reading, event)
+        _last_words(reading, dialect, parser)
         if form is not None and not reading.heard and not parser.comments:
             _no_stream(reading, "neither an event stream nor JSON")
+
+
+def _last_words(reading: Reading, dialect: Dialect, parser: Parser) -> None:
+    """An event counts without the blank line behind it; half an event is what a cut left of one."""
+    for event in parser.close():
+        reading.heard = True
+        dialect.event(reading, event)
+        if reading.malformed is not None:
+            reading.malformed = None
 
 
 def _no_stream(reading: Reading, what: str) -> None:

@@ -152,7 +152,7 @@ class Page:
     ) -> Observation:
         matches = None if self._sought is None else self._contains(body, reply)
         good = reply.status in self._statuses and matches is not False
-        return Observation(
+        seen = Observation(
             timeline=timeline,
             fault=fault,
             timer=Timer.TOTAL if _timed_out(fault) else None,
@@ -164,6 +164,7 @@ class Page:
             body_matches=matches,
             trace=trace,
         )
+        return self._secrets.cleared(seen)
 
     def _contains(self, body: bytearray, reply: Reply) -> bool:
         assert self._sought is not None

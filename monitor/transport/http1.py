@@ -9,6 +9,7 @@ from monitor.core.wire import FaultKind
 
 _OURS = frozenset({b"accept-encoding", b"connection", b"transfer-encoding"})
 _NO_BODY = frozenset({101, 204, 304})
+_OPENING = b"HTTP/"
 
 
 class BadAnswer(Exception):
@@ -41,11 +42,13 @@ class Response:
     """
 
     __slots__ = (
+        "_absurd",
         "_body_limit",
         "_body_size",
         "_head_limit",
         "_head_size",
         "_idle_size",
+        "_opening",
         "_parser",
         "_pieces",
         "_to_end",
@@ -62,12 +65,15 @@ class Response:
         self.complete = False
         """The message ended by its own framing."""
         self._without_body = method == "HEAD"
+        self._absurd = False
+        """A status came that HTTP does not have."""
         self._to_end = False
         self._head_limit = head_limit
         self._head_size = 0
         self._body_limit = body_limit
         self._body_size = 0
         self._idle_size = 0
+        self._opening = b""
         self._pieces: list[bytes] = []
         parser = httptools.HttpResponseParser(self)
         # Forms that browsers and curl accept: to call them broken would be a false alarm.
@@ -85,6 +91,8 @@ class Response:
         if parser is None:
             return
         self._idle_size += len(data)
+        if len(self._opening) < len(_OPENING):
+            self._open(data)
         try:
             parser.feed_data(data)
         except httptools.HttpParserCallbackError:
@@ -92,6 +100,8 @@ class Response:
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             if not self.complete:
                 raise BadAnswer(FaultKind.MALFORMED, self._nonsense()) from None
+        if self._absurd:
+            raise BadAnswer(FaultKind.MALFORMED, self._nonsense())
         if self.complete:
             self._parser = None  # it knows us and we know it: a cycle
             self._idle_size = 0
@@ -99,6 +109,13 @@ class Response:
             raise BadAnswer(FaultKind.TOO_LARGE, f"more than {self._head_limit} bytes of headers")
         if self._body_size > self._body_limit:
             raise BadAnswer(FaultKind.TOO_LARGE, f"a body of more than {self._body_limit} bytes")
+
+    def _open(self, data: bytes | memoryview) -> None:
+        """The parser would take RTSP and ICE too."""
+        begun = self._opening + bytes(data[: 2 * len(_OPENING)])
+        self._opening = begun.lstrip(b"\r\n")[: len(_OPENING)]
+        if not _OPENING.startswith(self._opening):
+            raise BadAnswer(FaultKind.MALFORMED, self._nonsense())
 
     def end(self) -> bool:
         """No more bytes will come; whether the message is complete with that."""
@@ -129,6 +146,7 @@ class Response:
             return
         if status < 200 and status != 101:
             self.headers = []
+            self._absurd = self._absurd or status < 100
             return
         self.status = status
         self._idle_size = 0

@@ -170,8 +170,8 @@ STATUSES: list[tuple[int, VendorError | None, Outcome]] = [
     (520, None, Out.HTTP_5XX),
     (529, None, Out.OVERLOADED),
     (599, None, Out.HTTP_5XX),
-    (600, None, Out.MALFORMED_RESPONSE),
-    (999, None, Out.MALFORMED_RESPONSE),
+    (600, None, Out.HTTP_5XX),
+    (999, None, Out.HTTP_5XX),
 ]
 
 

@@ -136,6 +136,24 @@ def test_a_missing_model_is_our_mistake_unless_it_worked_before(seen: Observatio
     assert (gone.outcome, gone.blame) == (Outcome.MODEL_REMOVED, Blame.PROVIDER)
 
 
+@pytest.mark.parametrize("status", [101, 201, 204, 206])
+def test_a_status_that_is_neither_an_answer_nor_a_refusal_is_the_providers_fault(status: int) -> None:
+    verdict = ask(refusal(status))
+    assert (verdict.outcome, verdict.blame) == (Outcome.MALFORMED_RESPONSE, Blame.PROVIDER)
+    assert f"status {status}" in (verdict.detail or "")
+
+
+def test_a_status_that_http_does_not_have_is_a_failure_of_the_server() -> None:
+    verdict = ask(refusal(999, VendorError(message="denied: go away")))
+    assert verdict.outcome is Outcome.HTTP_5XX
+    assert verdict.detail == "status 999, which HTTP does not have: denied: go away"
+
+
+def test_tls_that_breaks_before_an_answer_is_a_failure_of_tls() -> None:
+    assert ask(fault(FaultKind.TLS, Phase.HEADERS)).outcome is Outcome.TLS_FAILURE
+    assert ask(fault(FaultKind.TLS, Phase.BODY, status=200)).outcome is Outcome.TRUNCATED
+
+
 def test_an_error_inside_a_good_status_is_a_failure_even_after_tokens() -> None:
     error = VendorError(message="upstream died", type="server_error", in_stream=True)
     verdict = ask(stream(error=error))

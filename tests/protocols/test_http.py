@@ -172,3 +172,14 @@ def test_what_is_expected_is_told_in_the_words_of_the_core():
     assert at.expect.status == frozenset(range(200, 300))
     assert at.worst_case == Usage(input_tokens=0, output_tokens=0)
     assert at.model is None
+
+
+@pytest.mark.parametrize(
+    "written", ["Bearer ${env:KEY}", f"Bearer {KEY}", "Token ${env:KEY}, again ${env:KEY}"]
+)
+async def test_a_key_in_a_header_of_ours_is_not_kept_without_the_words_around_it_either(written):
+    at = page(headers={"Authorization": SecretText(written)}, expect={"body_contains": "fine"})
+    said = {"x-request-id": f"for {KEY}", "location": f"/?key={KEY}"}
+    seen = await look(at, answered(f"wrong key: {KEY}!".encode(), status=401, headers=said))
+    assert KEY not in repr(seen)
+    assert seen.body == "wrong key: ***!"

@@ -683,3 +683,30 @@ async def test_a_key_that_a_server_echoes_is_not_kept():
     ):
         seen = await look(look_of("openai-chat"), recording)
         assert KEY[:9] not in repr(seen)
+
+
+def _escaped(text: str) -> bytes:
+    return '"{}"'.format("".join(f"\\u{ord(letter):04x}" for letter in text)).encode()
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        events(chunk({"content": KEY[:7]}), chunk({"content": KEY[7:]}, "stop"), "data: [DONE]"),
+        events(chunk({"content": "x"}, "stop"), "data: [DONE]").replace(b'"x"', _escaped(KEY)),
+        events(chunk({}, "stop")).replace(b'"stop"', _escaped(KEY)),
+        events('event: error\ndata: {"message": "no"}').replace(b'"no"', _escaped(KEY)),
+        b"<p>" + KEY[:-3].encode(),
+    ],
+)
+async def test_a_key_in_pieces_or_in_escapes_or_cut_off_is_not_kept(told):
+    seen = await look(look_of("openai-chat"), streamed(told))
+    assert KEY[:9] not in repr(seen)
+
+
+@pytest.mark.parametrize("cut", [5, 12, 30])
+async def test_half_an_event_at_the_end_is_a_cut_and_no_nonsense(cut):
+    told = events(chunk({"content": "pong"}), chunk({"content": " and more"}))
+    seen = await look(look_of("openai-chat"), streamed(told[:-cut]))
+    assert (seen.malformed, seen.terminal) == (None, False)
+    assert seen.answer == "pong"

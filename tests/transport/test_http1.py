@@ -236,3 +236,27 @@ def test_how_the_bytes_are_cut_makes_no_difference(body: bytes, chunked: bool, c
     assert came + got.take() == body
     assert got.complete
     assert dict(got.headers)[b"X-Long"] == b"value"
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        b"RTSP/1.0 200 OK\r\n\r\n",
+        b"ICE/1.0 200 OK\r\n\r\n",
+        b"\r\nRTSP",
+        b"hel",
+        b"HTTP/1.1 000 None\r\n\r\n",
+        b"HTTP/1.1 099 Low\r\n\r\n",
+    ],
+)
+def test_what_only_looks_like_http_is_known_for_it_at_once(said: bytes) -> None:
+    with pytest.raises(BadAnswer) as bad:
+        response().feed(said)
+    assert (bad.value.kind, bad.value.text) == (FaultKind.MALFORMED, "the answer is not HTTP")
+
+
+def test_an_answer_may_come_byte_by_byte_and_behind_an_empty_line() -> None:
+    got = response()
+    for byte in b"\r\nHTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx":
+        got.feed(bytes([byte]))
+    assert (got.status, got.complete, got.take()) == (200, True, b"x")
