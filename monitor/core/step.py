@@ -6,10 +6,11 @@ survive JSON, and `to_json` / `step_from_json` are its inverse pair.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any
 
+from monitor.core import identity
 from monitor.core.alert import Alert, Kind, Usual
 from monitor.core.belief import (
     Belief,
@@ -25,6 +26,7 @@ from monitor.core.belief import (
 from monitor.core.degraded import Sample
 from monitor.core.figures import Figures, TokenSource
 from monitor.core.instant import Instant, Span
+from monitor.core.integrity import NO_FLAW, Flaw
 from monitor.core.outcome import Blame, Outcome
 from monitor.core.slots import Gap, GapReason, Grid, Segment
 from monitor.core.verdict import Learnt
@@ -50,6 +52,10 @@ class Result:
     figures: Figures = Figures()
     cost_usd: Decimal | None = None
     timeline: bytes = b""
+    flaws: frozenset[Flaw] = NO_FLAW
+    """What was wrong with the stream."""
+    cache_hit: bool = False
+    """A cache answered, although the prompt was never sent before."""
 
 
 def probe_id(at: Instant, salt: int) -> str:
@@ -99,6 +105,8 @@ class Step:
     segment: Segment | None = None
     sent: Sent | None = None
     done: Done | None = None
+    events: tuple[identity.Event, ...] = ()
+    """What the result tells of who answers."""
 
     @property
     def urgent(self) -> bool:
@@ -133,6 +141,8 @@ def to_json(step: Step) -> Json:
         out["sent"] = _plain(step.sent)
     if step.done is not None:
         out["done"] = _plain(step.done)
+    if step.events:
+        out["events"] = [_plain(event) for event in step.events]
     return out
 
 
@@ -150,6 +160,9 @@ def step_from_json(raw: Json) -> Step:
         segment=_segment(raw["segment"]) if "segment" in raw else None,
         sent=Sent(**raw["sent"]) if "sent" in raw else None,
         done=Done(**raw["done"]) if "done" in raw else None,
+        events=tuple(
+            identity.Event(**{**e, "kind": identity.Change(e["kind"])}) for e in raw.get("events", ())
+        ),
     )
 
 
@@ -169,6 +182,7 @@ def _result_json(result: Result) -> Json:
     out["timeline"] = result.timeline.hex()
     if result.cost_usd is not None:
         out["cost_usd"] = str(result.cost_usd)
+    out["flaws"] = sorted(result.flaws)
     return out
 
 
@@ -184,6 +198,7 @@ def _result(raw: Json) -> Result:
             "figures": Figures(**figures),
             "cost_usd": None if cost is None else Decimal(cost),
             "timeline": bytes.fromhex(raw["timeline"]),
+            "flaws": frozenset(map(Flaw, raw.get("flaws", ()))),
         }
     )
 
@@ -207,6 +222,10 @@ def _segment(raw: Json) -> Segment:
         starts=Instant(raw["starts"]),
         ends=None if raw["ends"] is None else Instant(raw["ends"]),
     )
+
+
+def _event(raw: Json) -> identity.Event:
+    return identity.Event(**{**raw, "kind": identity.Change(raw["kind"])})
 
 
 def _transition(raw: Json) -> Transition:
@@ -258,11 +277,11 @@ def belief_json(belief: Belief, *, ring: bool = False) -> Json:
     if belief.not_before:
         out["not_before"] = belief.not_before
     if belief.learnt != Learnt():
-        out["learnt"] = {**_plain(belief.learnt), "protocol": dict(belief.learnt.protocol)}
+        out["learnt"] = _learnt_json(belief.learnt)
     if belief.last_outcome is not None:
         out["last"] = [belief.last_outcome, belief.last_detail, belief.last_request_id]
     if ring:
-        out["ring"] = [[s.at, s.works, s.bad, s.ttft_ms, s.total_ms, s.output_speed] for s in belief.ring]
+        out["ring"] = [_sample_json(sample) for sample in belief.ring]
     return out
 
 
@@ -285,12 +304,34 @@ def belief_from_json(raw: Json) -> Belief:
         misconfigured=_incident(raw.get("misconfigured")),
         quiet={Quiet(name): Instant(at) for name, at in raw.get("quiet", {}).items()},
         not_before=Instant(raw.get("not_before", 0)),
-        learnt=Learnt(**learnt) if learnt else Learnt(),
+        learnt=_learnt(learnt) if learnt else Learnt(),
         last_outcome=Outcome(outcome) if outcome else None,
         last_detail=detail,
         last_request_id=request_id,
-        ring=tuple(Sample(*sample) for sample in raw.get("ring", ())),
+        ring=tuple(_sample(sample) for sample in raw.get("ring", ())),
     )
+
+
+def _learnt_json(learnt: Learnt) -> Json:
+    out = {**_plain(learnt), "protocol": dict(learnt.protocol)}
+    # Written with every result, so without what nobody learnt.
+    known = {name: value for name, value in _plain(out.pop("known")).items() if value}
+    return {**out, "known": known} if known else out
+
+
+def _learnt(raw: Json) -> Learnt:
+    return Learnt(**{**raw, "known": identity.Known(**raw.get("known", {}))})
+
+
+def _sample_json(sample: Sample) -> list[Any]:
+    values = [getattr(sample, name) for name in Sample.__dataclass_fields__]
+    return [*values[:-1], None if sample.flaws is None else sorted(sample.flaws)]
+
+
+def _sample(raw: list[Any]) -> Sample:
+    """One from before flaws were kept has none."""
+    sample = Sample(*raw)
+    return sample if sample.flaws is None else replace(sample, flaws=frozenset(map(Flaw, sample.flaws)))
 
 
 def _incident_json(incident: Incident) -> Json:

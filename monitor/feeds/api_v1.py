@@ -12,7 +12,9 @@ from typing import Any
 
 from monitor.core.budget import Price, money
 from monitor.core.figures import Figures
+from monitor.core.identity import Event
 from monitor.core.instant import Instant, iso
+from monitor.core.integrity import Flaw
 from monitor.core.snapshot import EndpointSnapshot, Heartbeat, Listing, Snapshot, Story
 from monitor.core.step import Result
 from monitor.core.timeline import Phases
@@ -39,6 +41,14 @@ def endpoint(snapshot: Snapshot, one: EndpointSnapshot) -> bytes:
 def probes(found: Sequence[tuple[Result, Phases | None]], following: str | None) -> bytes:
     """`…/probes`: newest first, each with its timeline; `following` is the `before` of the next page."""
     return _bytes({"probes": [_probe(one, phases) for one, phases in found], "next": following})
+
+
+def events(found: Sequence[Event], following: str | None) -> bytes:
+    """`…/events`: newest first; `following` is the `before` of the next page."""
+    told = [
+        {"id": event.id, "at": iso(event.at), "kind": str(event.kind), "text": event.text} for event in found
+    ]
+    return _bytes({"events": told, "next": following})
 
 
 def series(buckets: Iterable[Bucket], metric: Metric, window: str, step: str) -> bytes:
@@ -152,6 +162,7 @@ def _window(figures: WindowFigures) -> Json:
             for metric in Metric
             if metric is not Metric.MAX_STALL_MS
         },
+        "integrity": asdict(figures.integrity),
     }
 
 
@@ -161,7 +172,8 @@ _ABOUT_ROWS = ("due", "down_s", "degraded_s", "unknown_s", "incidents")
 def _unread(figures: WindowFigures) -> Json:
     """A window whose results were not read yet: the same keys, and nothing known."""
     found = _window(figures)
-    return {**found, **dict.fromkeys(_ABOUT_ROWS), "counts": dict.fromkeys(found["counts"])}
+    counted = {name: dict.fromkeys(found[name]) for name in ("counts", "integrity")}
+    return {**found, **dict.fromkeys(_ABOUT_ROWS), **counted}
 
 
 def _counts(counts: Counts) -> Mapping[str, int]:
@@ -217,6 +229,8 @@ def _probe(probe: Result, phases: Phases | None) -> Json:
         "cost_usd": None if probe.cost_usd is None else money(probe.cost_usd),
         "sent": probe.sent,
         "maintenance": probe.maintenance,
+        "flaws": [str(flaw) for flaw in Flaw if flaw in probe.flaws],
+        "cache_hit": probe.cache_hit,
         "clock": None if phases is None else str(phases.clock),
         "max_stall_bound": phases is not None and phases.gathered,
         "bounds": [] if phases is None else sorted(phases.bounds),

@@ -16,7 +16,7 @@ from monitor.core.sse import Event, Parser
 from monitor.core.timeline import Channel, Timeline, Token
 from monitor.core.wire import Arrival, Fault, FaultKind, Limits, Phase, Reply, Request, Wire, WireFault
 from monitor.protocols._prepare import Secrets
-from monitor.protocols._vendor import kept_headers, request_id, vendor_error
+from monitor.protocols._vendor import behind, kept_headers, request_id, vendor_error
 
 ANSWER_KEPT = 4096
 """Characters of the answer that are kept."""
@@ -67,6 +67,10 @@ class Reading:
     filtered: bool = False
     served_model: str | None = None
     answer_id: str | None = None
+    fingerprint: str | None = None
+    upstream: str | None = None
+    keep_alives: int = 0
+    """Events without text before the first token; the comments come to them where none followed."""
     usage: object = None
     """The last usage object, as the server wrote it."""
     error: VendorError | None = None
@@ -190,7 +194,14 @@ class Conversation:
         else:
             await _read_refusal(reply, reading, deadline)
 
-    def observe(self, reading: Reading, learnt: Mapping[str, str], prompt_characters: int) -> Observation:
+    def observe(
+        self,
+        reading: Reading,
+        learnt: Mapping[str, str],
+        prompt_characters: int,
+        *,
+        usage_asked: bool = True,
+    ) -> Observation:
         """The facts, once the exchange is over."""
         usage = self.dialect.usage(reading.usage)
         if usage is not None and reading.timeline.tokens and not usage.output_tokens:
@@ -212,7 +223,11 @@ class Conversation:
             terminal=reading.timeline.terminal is not None,
             filtered=reading.filtered,
             served_model=reading.served_model,
+            fingerprint=reading.fingerprint,
+            upstream=reading.upstream or behind(reading.headers),
             usage=usage,
+            usage_asked=usage_asked,
+            keep_alives=0 if reading.timeline.tokens else reading.keep_alives,
             learnt=learnt,
         )
 
@@ -260,6 +275,7 @@ async def _read_answer(
         _arrived(reading, arrival)
         form = form or _form(arrival.data)
         if form is _Form.STREAM or form is None:
+            reading.keep_alives += form is None  # DeepSeek: empty lines
             _stream(reading, dialect, parser, arrival)
         else:
             _gather(reading, form, arrival.data)
@@ -323,6 +339,8 @@ def _stream(reading: Reading, dialect: Dialect, parser: Parser, arrival: Arrival
         dialect.event(reading, event)
         if reading.over:
             return
+    if not tokens:
+        reading.keep_alives += len(events)
     if events and parser.settled and arrival.last:
         for token in tokens[newest:]:
             token.ended_read = True
@@ -351,6 +369,7 @@ def _broken(
     if reading.timeline.terminal is not None:
         return
     fault = stop.fault
+    reading.keep_alives += parser.comments
     if fault.kind is FaultKind.TIMEOUT:
         reading.timer = timer
         fault = Fault(FaultKind.TIMEOUT, fault.phase, _timeout(reading, timer, patience, parser), fault.errno)

@@ -29,4 +29,5 @@ def prune(connection: Connection, before: Instant) -> int:
         removed += connection.execute(delete(table).where(tuple_(*keys).in_(old))).rowcount
         if removed >= AT_ONCE:
             break
+    connection.execute(delete(schema.event).where(schema.event.c.at < before))
     return removed

@@ -56,6 +56,7 @@ def create(library: Library, *, public: bool) -> ASGIApp:
         "/api/v1/endpoints/{provider}/{slug}": routes.api_endpoint,
         "/api/v1/endpoints/{provider}/{slug}/probes": routes.api_probes,
         "/api/v1/endpoints/{provider}/{slug}/series": routes.api_series,
+        "/api/v1/endpoints/{provider}/{slug}/events": routes.api_events,
         "/api/v1/incidents": routes.api_incidents,
         "/static/{name}": _static,
         "/favicon.ico": _favicon,
@@ -115,7 +116,13 @@ class _Routes:
                 detail = Detail(series={})
             operators = not self._public
             render = lambda: pages.endpoint(  # noqa: E731 - it runs in another thread
-                snapshot, one, detail.probes, detail.series, detail.incidents, operators=operators
+                snapshot,
+                one,
+                detail.probes,
+                detail.series,
+                detail.incidents,
+                events=detail.events,
+                operators=operators,
             )
             return Document(await aside(render), HTML)
 
@@ -174,6 +181,17 @@ class _Routes:
             return Document(body, JSON)
 
         return respond(request, await self._shelf.get(snapshot, ("series", one.id, wanted), make))
+
+    async def api_events(self, request: Request) -> Response:
+        limit, before = asked.limit(request.query_params), asked.before_event(request.query_params)
+        snapshot = await self._snapshot()
+        one = _wanted(request, snapshot)
+
+        async def make() -> Document:
+            found, following = await self._library.events(one.id, limit, before, public=self._public)
+            return Document(api_v1.events(found, following), JSON)
+
+        return respond(request, await self._shelf.get(snapshot, ("events", one.id, limit, before), make))
 
     async def api_incidents(self, request: Request) -> Response:
         limit = asked.limit(request.query_params)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from monitor.clock import SYSTEM, Clock
+from monitor.core.identity import Event, public_event
 from monitor.core.instant import MINUTE, Span
 from monitor.core.snapshot import (
     EndpointSnapshot,
@@ -35,6 +36,7 @@ READERS = 4
 WAIT_S = 5.0
 LAST_LOOKS = 40
 LAST_INCIDENTS = 10
+LAST_EVENTS = 10
 CHART_STEP = Span(30 * MINUTE)
 
 Looks = Sequence[tuple[Result, Phases | None]]
@@ -47,6 +49,7 @@ class Detail:
     probes: Looks = ()
     series: Mapping[Metric, Sequence[Bucket]]
     incidents: Sequence[Story] = ()
+    events: Sequence[Event] = ()
 
 
 class Library:
@@ -97,6 +100,19 @@ class Library:
         following = found[limit - 1].probe_id if len(found) > limit else None
         return _looks(found[:limit], public=public), following
 
+    async def events(
+        self, endpoint: str, limit: int, before: str | None, *, public: bool
+    ) -> tuple[Sequence[Event], str | None]:
+        """A page of an endpoint's events, newest first, and where the next one begins."""
+
+        def work(moment: Moment) -> list[Event]:
+            number = history.number(moment, endpoint)
+            return [] if number is None else history.events(moment, number, limit + 1, before=before)
+
+        found = await self._read(work)
+        following = found[limit - 1].id if len(found) > limit else None
+        return _events(found[:limit], public=public), following
+
     async def series(self, endpoint: str, asked: Series) -> list[Bucket]:
         now = self._clock.now()
         start = asked.window.start(now, RAW_KEPT)
@@ -131,6 +147,7 @@ class Library:
                     for metric in metrics
                 },
                 incidents=self._visible(stories, public=public),
+                events=_events(history.events(moment, number, LAST_EVENTS), public=public),
             )
 
         return await self._read(work)
@@ -155,6 +172,10 @@ class Library:
             return await aside(lambda: self._database.read(work, READ_S))
         finally:
             self._room.release()
+
+
+def _events(found: Sequence[Event], *, public: bool) -> Sequence[Event]:
+    return [public_event(event) for event in found] if public else found
 
 
 def _looks(probes: Sequence[Result], *, public: bool) -> Looks:

@@ -10,7 +10,9 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from monitor.core.identity import Event
 from monitor.core.instant import iso
+from monitor.core.integrity import Flaw
 from monitor.core.snapshot import EndpointSnapshot, Snapshot, Story
 from monitor.core.step import Result
 from monitor.core.timeline import Phases
@@ -125,6 +127,7 @@ def endpoint(
     incidents: Sequence[Story],
     *,
     operators: bool,
+    events: Sequence[Event] = (),
 ) -> bytes:
     """Everything about one endpoint. `operators` see details, request ids and costs."""
     whole_ms = drawing.longest(phases for _, phases in probes)
@@ -142,6 +145,7 @@ def endpoint(
         open_incidents=[story for story in incidents if story.ended_at is None],
         recent_incidents=[story for story in incidents if story.ended_at is not None],
         operators=operators,
+        events=events,
     )
 
 
@@ -196,7 +200,7 @@ def _environment() -> Environment:
         for name in (
             *("share", "percent", "milliseconds", "speed", "count", "lasting", "seconds", "dollars", "price"),
             *("moment", "short", "clock", "day", "policy", "worst", "tally", "overall", "headline"),
-            *("subline", "too_busy", "in_passing"),
+            *("subline", "too_busy", "in_passing", "flawed", "spaced"),
         )
     }
     environment.filters["iso"] = iso
@@ -210,6 +214,7 @@ def _environment() -> Environment:
         "WINDOWS": PUBLISHED,
         "Window": Window,
         "Metric": Metric,
+        "FLAWS": tuple(Flaw),
         "PHASES": drawing.PHASES,
         "PHASE_WORDS": drawing.PHASE_WORDS,
         "COLUMN_WIDTH": drawing.COLUMN_WIDTH,
