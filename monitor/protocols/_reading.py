@@ -275,7 +275,6 @@ async def _read_answer(
         _arrived(reading, arrival)
         form = form or _form(arrival.data)
         if form is _Form.STREAM or form is None:
-            reading.keep_alives += form is None  # DeepSeek: empty lines
             _stream(reading, dialect, parser, arrival)
         else:
             _gather(reading, form, arrival.data)
@@ -337,10 +336,9 @@ def _stream(reading: Reading, dialect: Dialect, parser: Parser, arrival: Arrival
     for event in events:
         newest = len(tokens)
         dialect.event(reading, event)
+        reading.keep_alives += not tokens
         if reading.over:
             return
-    if not tokens:
-        reading.keep_alives += len(events)
     if events and parser.settled and arrival.last:
         for token in tokens[newest:]:
             token.ended_read = True
