@@ -19,7 +19,7 @@ FORGOTTEN_AFTER = DAY
 MOST_A_DAY = 20
 """Events of one endpoint on one day (UTC); what comes beyond is learnt in silence."""
 CACHED_SHARE = 0.2
-"""Of the input: so much of our own prompt from a cache is an answer to another prompt than ours."""
+"""Of our own prompt: so much of it from a cache is more than a wrong estimate of its length."""
 CACHED_LEAST = 16
 """Tokens: the smallest block of a prefix cache, by which a preamble may be misjudged."""
 _CHARACTERS_PER_TOKEN = 4
@@ -183,7 +183,7 @@ def is_cache_hit(seen: Observation) -> bool:
         return False
     own = min(usage.input_tokens, seen.prompt_characters // _CHARACTERS_PER_TOKEN)
     surplus = usage.cached_tokens - (usage.input_tokens - own)
-    return surplus > max(CACHED_SHARE * usage.input_tokens, CACHED_LEAST)
+    return surplus > max(CACHED_SHARE * own, CACHED_LEAST)
 
 
 def _cached_words(seen: Observation) -> str:

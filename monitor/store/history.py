@@ -420,7 +420,7 @@ def events(connection: Connection, number: int, limit: int, *, before: str | Non
     )
     if before is not None:
         at, place = (min(part, _LARGEST) for part in place_of(before))
-        query = query.where(tuple_(table.c.at, table.c.number) < tuple_(at, place))
+        query = query.where(table.c.at <= at, tuple_(table.c.at, table.c.number) < tuple_(at, place))
     query = query.order_by(table.c.at.desc(), table.c.number.desc()).limit(limit)
     return [
         Event(Instant(row.at), Change(row.kind), row.text, row.number) for row in connection.execute(query)
