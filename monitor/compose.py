@@ -128,6 +128,7 @@ def _degraded(said: Degraded) -> DegradedRules:
         total_p95=_ms(said.total_p95),
         output_speed_p50=said.output_speed_p50,
         error_rate=said.error_rate,
+        flawed_streams=said.flawed_streams,
     )
 
 

@@ -6,18 +6,19 @@ whether to look, and nothing here decides what a look amounts to.
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
 import structlog
 
 from monitor import __version__
 from monitor.clock import Clock
-from monitor.core import evidence
+from monitor.core import evidence, identity
 from monitor.core.belief import Belief, Look, Quiet, Rules, confirmation_at
 from monitor.core.budget import FREE, Price, cost_usd
 from monitor.core.figures import Figures
 from monitor.core.instant import MILLISECOND, SECOND, Instant, iso
+from monitor.core.integrity import NO_FLAW, Flaw, flaws
 from monitor.core.observation import Observation
 from monitor.core.outcome import Outcome
 from monitor.core.report import Mailbox, Standing
@@ -63,6 +64,9 @@ class Seen:
     observation: Observation
     verdict: Verdict
     cost_usd: Decimal | None
+    flaws: frozenset[Flaw] = NO_FLAW
+    events: tuple[identity.Event, ...] = ()
+    """What is new about who answers."""
 
 
 async def look_once(watched: Watched, learnt: Learnt, nonce: str, clock: Clock) -> Seen:
@@ -74,7 +78,22 @@ async def look_once(watched: Watched, learnt: Learnt, nonce: str, clock: Clock) 
     limits = Limits(deadline=timeline.start + watched.timeout_s, connect_s=watched.connect_s)
     observation = await watched.look.look(watched.wire, timeline, limits, nonce, learnt.protocol)
     verdict = judge(observation, watched.look.expect, learnt, model=watched.look.model)
-    return Seen(at, observation, verdict, _cost(watched.price, verdict.figures))
+    known, events = identity.notice(
+        verdict.learnt.known,
+        observation,
+        usual=watched.look.expect.model or verdict.learnt.served_model,
+        at=at,
+    )
+    if known is not verdict.learnt.known:
+        verdict = replace(verdict, learnt=replace(verdict.learnt, known=known))
+    return Seen(
+        at=at,
+        observation=observation,
+        verdict=verdict,
+        cost_usd=_cost(watched.price, verdict.figures),
+        flaws=flaws(observation, verdict),
+        events=tuple(events),
+    )
 
 
 def _cost(price: Price | None, figures: Figures) -> Decimal | None:
@@ -260,7 +279,13 @@ class Pipeline:
         self.tally.judged += 1
         self.tally.set_aside += verdict.outcome is Outcome.SELF_OVERLOAD
         failed = verdict.outcome is not Outcome.OK
-        look = Look(at=seen.at, scheduled=scheduled, verdict=verdict, request_id=observation.request_id)
+        look = Look(
+            at=seen.at,
+            scheduled=scheduled,
+            verdict=verdict,
+            request_id=observation.request_id,
+            flaws=seen.flaws,
+        )
         probe = probe_id(seen.at, salt)
         result = Result(
             probe_id=probe,
@@ -276,11 +301,13 @@ class Pipeline:
             cost_usd=seen.cost_usd,
             timeline=pack(phases(observation.timeline)),
             evidence=self._evidence(watched, seen, probe),
+            flaws=seen.flaws,
+            cache_hit=identity.is_cache_hit(observation),
         )
         nothing_sent = observation.timeline.request_sent is None
         cost = FREE if nothing_sent else seen.cost_usd
         self._purse.settle(watched.id, cost)
-        self._writer.record(watched.id, look, result=result)
+        self._writer.record(watched.id, look, result=result, events=seen.events)
         return look
 
     def _evidence(self, watched: Watched, seen: Seen, probe: str) -> bytes | None:

@@ -18,6 +18,7 @@ from typing import Protocol, TypeVar
 
 import structlog
 
+from monitor.core import identity
 from monitor.core.belief import Belief, Event, Rules, advance
 from monitor.core.instant import Instant
 from monitor.core.slots import Gap, Segment
@@ -137,6 +138,7 @@ class Writer:
         *,
         result: Result | None = None,
         done: Done | None = None,
+        events: tuple[identity.Event, ...] = (),
     ) -> Belief:
         """Decide what follows from an event, and owe it to the database. Returns the new belief."""
         follows = advance(self.belief(endpoint), event, self._rules[endpoint], self._now())
@@ -150,6 +152,7 @@ class Writer:
                 alerts=follows.alerts,
                 quiet=follows.quiet,
                 done=done,
+                events=events,
             )
         )
         return follows.belief
@@ -295,6 +298,10 @@ class Writer:
             if step.result is not None:
                 self.health.stored += 1
                 tell_stored(step.result)
+                for news in step.events:
+                    log.info(
+                        "identity.changed", endpoint=step.result.endpoint, kind=news.kind, text=news.text
+                    )
             for moved in step.transitions:
                 log.info(
                     "state.changed",

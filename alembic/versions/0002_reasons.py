@@ -16,6 +16,7 @@ down_revision = "0001"
 def upgrade() -> None:
     _create_reports()
     _evidence()
+    _event()
     views.create(op.get_bind())
 
 
@@ -40,3 +41,16 @@ def _evidence() -> None:
         sa.Column("body", sa.LargeBinary, nullable=False, comment="monitor.core.evidence.store"),
         sa.PrimaryKeyConstraint("endpoint_id", "at", "salt", name="pk_evidence"),
     )
+
+
+def _event() -> None:
+    op.create_table(
+        "event",
+        sa.Column("endpoint_id", sa.Integer(), nullable=False),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.Column("number", sa.SmallInteger(), nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("text", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("endpoint_id", "at", "number", name="pk_event"),
+    )
+    op.create_index("ix_event_at", "event", ["at"])

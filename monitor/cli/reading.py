@@ -44,7 +44,7 @@ def status(given: str | None, id: str | None, *, as_json: bool) -> None:  # noqa
         standings.show_all(found.snapshot)
         recorded.print_in_passing(found.snapshot.heartbeat, found.snapshot.now)
     else:
-        standings.show_one(found.snapshot)
+        standings.show_one(found.snapshot, found.events)
 
 
 def _watched(config: "Config", id_: str) -> str:

@@ -10,6 +10,7 @@ from monitor.cli import loading, printing
 from monitor.cli.printing import Ink
 from monitor.config.settings import Config
 from monitor.core import overload
+from monitor.core.identity import Event
 from monitor.core.instant import Instant, say
 from monitor.core.snapshot import EndpointSnapshot, Heartbeat, Listing, Snapshot, Story, heard, standing
 from monitor.core.uptime import Record, Window, window
@@ -23,6 +24,7 @@ from monitor.web.listings import listings, site
 MANY_S = 60.0
 """Limit for the results of one endpoint in a long window."""
 _INCIDENTS = 100
+_EVENTS = 5
 _QUIET_S = 0.5
 
 
@@ -33,6 +35,8 @@ class Recorded:
     snapshot: Snapshot
     spending: dict[str, Spending]
     """By endpoint, in the longest window that was asked for; without those never probed."""
+    events: Sequence[Event] = ()
+    """The newest ones of the endpoint that was asked for; none where that was all of them."""
 
 
 def read(config: Config, only: str | None, windows: Sequence[Window]) -> Recorded:
@@ -54,6 +58,8 @@ def read(config: Config, only: str | None, windows: Sequence[Window]) -> Recorde
             endpoints.append(_endpoint(listing, head, record, windows, now))
             if used is not None:
                 spent[listing.id] = used
+        head = None if only is None else heads.get(only)
+        events = [] if head is None else _events(database, head.number)
     snapshot = Snapshot(
         site=site(config),
         now=now,
@@ -63,7 +69,7 @@ def read(config: Config, only: str | None, windows: Sequence[Window]) -> Recorde
         endpoints=tuple(endpoints),
         incidents=tuple(stories),
     )
-    return Recorded(snapshot, spent)
+    return Recorded(snapshot, spent, events)
 
 
 def _record(
@@ -78,6 +84,10 @@ def _record(
         return record, spending(moment, head.number, since)
 
     return database.read(work, MANY_S)
+
+
+def _events(database: Database, number: int) -> list[Event]:
+    return database.read(lambda moment: history.events(moment, number, _EVENTS))
 
 
 def _endpoint(

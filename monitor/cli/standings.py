@@ -6,7 +6,9 @@ from datetime import tzinfo
 from monitor.cli import printing
 from monitor.cli.printing import NOTHING, Cell, Column, Ink, figure, ms, percent, speed
 from monitor.core.alert import clock
+from monitor.core.identity import Event
 from monitor.core.instant import SECOND, Instant, say
+from monitor.core.integrity import words
 from monitor.core.snapshot import EndpointSnapshot, Shown, Snapshot, Story
 from monitor.core.step import Result
 from monitor.core.uptime import Distribution, Window, WindowFigures
@@ -68,8 +70,8 @@ def _briefly(one: EndpointSnapshot, now: Instant) -> str:
 # One endpoint
 
 
-def show_one(snapshot: Snapshot) -> None:
-    """All that is known of the only endpoint in it."""
+def show_one(snapshot: Snapshot, events: Iterable[Event] = ()) -> None:
+    """All that is known of the only endpoint in it, and who answered lately."""
     (one,) = snapshot.endpoints
     zone = snapshot.site.timezone
     listing = one.listing
@@ -92,6 +94,8 @@ def show_one(snapshot: Snapshot) -> None:
     if one.last_probe is not None:
         printing.line()
         _print_last(one.last_probe, zone)
+    _print_streams(one)
+    _print_events(events, zone)
     open_ = [story for story in snapshot.open_incidents if one.id in story.endpoints]
     if open_:
         printing.line()
@@ -124,6 +128,27 @@ def _print_last(probe: Result, zone: tzinfo) -> None:
     printing.line(f"last probe  {clock(probe.at, zone)}: {', '.join(told)}")
     if probe.detail:
         printing.line(f"            {probe.detail}")
+
+
+def _print_streams(one: EndpointSnapshot) -> None:
+    """Those that were not whole; nothing where all were."""
+    flawed = [
+        (which, figures.integrity) for which, figures in one.windows.items() if figures.integrity.flawed
+    ]
+    if one.listing.model is None or not flawed:
+        return
+    printing.line()
+    for place, (which, found) in enumerate(flawed):
+        title = "streams" if place == 0 else ""
+        printing.line(f"{title:10}  {which}: {words(found.flawed)}, of {found.streams:,}")
+
+
+def _print_events(events: Iterable[Event], zone: tzinfo) -> None:
+    for place, event in enumerate(events):
+        if place == 0:
+            printing.line()
+        title = "answered by" if place == 0 else ""
+        printing.line(f"{title:11} {clock(event.at, zone)}  {event.kind}: {event.text}")
 
 
 # Incidents

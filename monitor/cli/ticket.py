@@ -8,7 +8,7 @@ from monitor.cli import choosing, loading, printing
 from monitor.cli.failure import Failure
 from monitor.cli.printing import Column, count, ms
 from monitor.config.settings import Config
-from monitor.core.evidence import Event, Evidence, Kind, is_kept
+from monitor.core.evidence import Evidence, Happening, Kind, is_kept
 from monitor.core.figures import Figures
 from monitor.core.instant import as_datetime
 from monitor.core.outcome import Blame, Outcome
@@ -184,7 +184,7 @@ def _events(found: Evidence) -> Iterator[str]:
         yield from _folded(found.events[half:])
 
 
-def _folded(events: Sequence[Event]) -> Iterator[str]:
+def _folded(events: Sequence[Happening]) -> Iterator[str]:
     """A line for all of one kind that came at once."""
     for (offset_ms, kind), same in groupby(events, lambda event: (event.offset_ms, event.kind)):
         together = list(same)

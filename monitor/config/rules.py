@@ -16,6 +16,7 @@ SAMPLES = {
     "total_p95": 21,
     "output_speed_p50": 5,
     "error_rate": 10,
+    "flawed_streams": 10,
 }
 """How many probes a rule needs in its window before it says anything."""
 

@@ -102,6 +102,8 @@ class Degraded(Table):
     """Lower limit in tokens per second."""
     error_rate: Percent | None = None
     """Upper limit, 0 to 100."""
+    flawed_streams: Percent | None = None
+    """Upper limit, 0 to 100, of the streams that broke."""
     over: Duration = timedelta(minutes=30)
 
 

@@ -16,6 +16,7 @@ from monitor.core import alert
 from monitor.core.alert import Alert, Facts, Kind, Route, Subject, Usual
 from monitor.core.degraded import DegradedRules, Sample, evaluate
 from monitor.core.instant import SECOND, Instant, Span, as_datetime, say
+from monitor.core.integrity import NO_FLAW, Flaw, of_stream
 from monitor.core.outcome import Blame, Outcome
 from monitor.core.verdict import Learnt, Verdict, until
 
@@ -184,6 +185,7 @@ class Look:
     scheduled: bool
     verdict: Verdict
     request_id: str | None = None
+    flaws: frozenset[Flaw] = NO_FLAW
 
 
 @dataclass(frozen=True, slots=True)
@@ -385,6 +387,7 @@ def _ring(ring: tuple[Sample, ...], look: Look, rules: Rules, now: Instant) -> t
         ttft_ms=figures.ttft_ms if works else None,
         total_ms=figures.total_ms if works else None,
         output_speed=figures.output_speed if works else None,
+        flaws=of_stream(outcome, look.flaws, spoke=figures.ttft_ms is not None),
     )
     over = rules.degraded.over if rules.degraded else 0
     start = max(0, len(ring) + 1 - RING_MOST)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from operator import attrgetter
 
 from monitor.core.instant import MINUTE, Instant, Span, say
+from monitor.core.integrity import BREAKS, Flaw, Integrity, words
 from monitor.core.uptime import percentile
 
 
@@ -22,6 +23,7 @@ class DegradedRules:
     total_p95: float | None = None
     output_speed_p50: float | None = None
     error_rate: float | None = None
+    flawed_streams: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +36,8 @@ class Sample:
     ttft_ms: float | None
     total_ms: float | None
     output_speed: float | None
+    flaws: frozenset[Flaw] | None = None
+    """Of its stream; None: there was none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +50,8 @@ class Rule:
     """None: too few samples."""
     is_lower: bool = False
     """The limit is a lower one."""
+    told: str = ""
+    """What was measured, where that says more than the value."""
 
     def holds(self, before: Mapping[str, Instant]) -> bool:
         """Holds beyond the limit, clears 10 % inside it, keeps its answer with too few samples."""
@@ -59,13 +65,15 @@ class Rule:
     def words(self, over: Span) -> str:
         sort = "at least" if self.is_lower else "at most"
         value, limit = _quantity(self.name, self.value), _quantity(self.name, self.limit)
+        if self.told:
+            return f"{self.told} over the last {say(over)}: {value}, {sort} {limit}"
         return f"{self.name} is {value} over the last {say(over)}, {sort} {limit}"
 
 
 def _quantity(name: str, value: float | None) -> str:
     if value is None:
         return "unknown"
-    if name == "error_rate":
+    if name in ("error_rate", "flawed_streams"):
         return f"{value:.1f} %"
     if name.startswith("output_speed"):
         return f"{value:,.1f} tokens/s"
@@ -81,7 +89,7 @@ _PERCENTILES: dict[str, tuple[Callable[[Sample], float | None], float, int]] = {
 }
 """Of which figure, which share, and the fewest values from which it may be told."""
 FEWEST_JUDGED = 10
-"""Looks from which an error rate may be told."""
+"""Looks from which an error rate may be told, and streams for the share of those that broke."""
 
 
 def evaluate(limits: DegradedRules, ring: tuple[Sample, ...], now: Instant) -> list[Rule]:
@@ -97,6 +105,8 @@ def evaluate(limits: DegradedRules, ring: tuple[Sample, ...], now: Instant) -> l
             rules.append(Rule(name=name, limit=limit, value=value, is_lower=name == "output_speed_p50"))
     if limits.error_rate is not None:
         rules.append(Rule(name="error_rate", limit=limits.error_rate, value=_error_rate(recent)))
+    if limits.flawed_streams is not None:
+        rules.append(_flawed_streams(limits.flawed_streams, recent))
     return rules
 
 
@@ -104,3 +114,16 @@ def _error_rate(recent: Sequence[Sample]) -> float | None:
     judged = sum(sample.works or sample.bad for sample in recent)
     bad = sum(sample.bad for sample in recent)
     return 100.0 * bad / judged if judged >= FEWEST_JUDGED else None
+
+
+def _flawed_streams(limit: float, recent: Sequence[Sample]) -> Rule:
+    """A missing usage breaks nothing, so it does not count here."""
+    streams = [sample.flaws & BREAKS for sample in recent if sample.flaws is not None]
+    broken = sum(map(bool, streams))
+    if len(streams) < FEWEST_JUDGED:
+        return Rule(name="flawed_streams", limit=limit, value=None)
+    told = f"{broken} of {len(streams)} streams broke"
+    if broken:
+        told += f" ({words(Integrity.of(streams).flawed)})"
+    value = 100.0 * broken / len(streams)
+    return Rule(name="flawed_streams", limit=limit, value=value, told=told)

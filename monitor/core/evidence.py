@@ -66,7 +66,7 @@ class Kind(enum.StrEnum):
     END = "end"
 
 
-class Event(NamedTuple):
+class Happening(NamedTuple):
     """Something that happened, and when."""
 
     offset_ms: float
@@ -107,7 +107,7 @@ class Evidence:
     served_model: str | None = None
     finish_reason: str | None = None
     phases: Phases
-    events: tuple[Event, ...] = ()
+    events: tuple[Happening, ...] = ()
     dropped: int = 0
     """Events that are left out in the middle."""
     body: str = ""
@@ -242,7 +242,7 @@ def _body(seen: Observation, say: _Say) -> str:
 # What came when
 
 
-def _events(seen: Observation, moments: Phases) -> tuple[tuple[Event, ...], int]:
+def _events(seen: Observation, moments: Phases) -> tuple[tuple[Happening, ...], int]:
     """The first and the last of them, in order, and how many lie between."""
     line, trace = seen.timeline, seen.trace
     tokens = line.tokens
@@ -261,11 +261,11 @@ def _events(seen: Observation, moments: Phases) -> tuple[tuple[Event, ...], int]
     return tuple(events), total - len(events)
 
 
-def _when(event: Event) -> float:
+def _when(event: Happening) -> float:
     return event.offset_ms
 
 
-def _phases(moments: Phases, trace: Trace | None) -> Iterator[Event]:
+def _phases(moments: Phases, trace: Trace | None) -> Iterator[Happening]:
     """What led up to the body. Our own time is drawn in front of all, as everywhere."""
     at = moments.own_ms or 0.0
     before = at if moments.request_sent is None else moments.request_sent
@@ -274,36 +274,36 @@ def _phases(moments: Phases, trace: Trace | None) -> Iterator[Event]:
         if length is not None:
             at += length
             latest = at if moments.request_sent is None else min(at, before)
-            yield Event(_ms(latest), kind, None, name in moments.bounds)
+            yield Happening(_ms(latest), kind, None, name in moments.bounds)
     for kind, name, size in (
         (Kind.SENT, "request_sent", None if trace is None else trace.sent),
         (Kind.HEADERS, "headers", None),
     ):
         moment: float | None = getattr(moments, name)
         if moment is not None:
-            yield Event(_ms(moment), kind, size, name in moments.bounds)
+            yield Happening(_ms(moment), kind, size, name in moments.bounds)
 
 
-def _reads(trace: Trace, start: float, with_text: set[float]) -> Iterator[Event]:
+def _reads(trace: Trace, start: float, with_text: set[float]) -> Iterator[Happening]:
     for read in (*trace.first, *trace.last):
         kind = Kind.COMMENT if read.alive and read.at not in with_text else Kind.BYTES
-        yield Event(_ms((read.at - start) * 1000.0), kind, read.size, not read.exact)
+        yield Happening(_ms((read.at - start) * 1000.0), kind, read.size, not read.exact)
 
 
-def _piece(token: Token, start: float) -> Event:
+def _piece(token: Token, start: float) -> Happening:
     kind = Kind.REASONING if token.channel is Channel.REASONING else Kind.TOKEN
-    return Event(_ms((token.at - start) * 1000.0), kind, token.characters, token.earliest < token.at)
+    return Happening(_ms((token.at - start) * 1000.0), kind, token.characters, token.earliest < token.at)
 
 
-def _ends(seen: Observation, moments: Phases) -> Iterator[Event]:
+def _ends(seen: Observation, moments: Phases) -> Iterator[Happening]:
     if moments.terminal is not None:
-        yield Event(_ms(moments.terminal), Kind.TERMINAL, None, "terminal" in moments.bounds)
+        yield Happening(_ms(moments.terminal), Kind.TERMINAL, None, "terminal" in moments.bounds)
     if moments.end is None:
         return
     end, is_bound = _ms(moments.end), "end" in moments.bounds
     if seen.error is not None:
-        yield Event(end, Kind.ERROR, None, is_bound)
-    yield Event(end, Kind.END if seen.fault is None else Kind.FAULT, None, is_bound)
+        yield Happening(end, Kind.ERROR, None, is_bound)
+    yield Happening(end, Kind.END if seen.fault is None else Kind.FAULT, None, is_bound)
 
 
 def _ms(offset: float) -> float:
@@ -345,7 +345,7 @@ def load(blob: bytes) -> Evidence:
         "outcome": Outcome(raw["outcome"]),
         "figures": Figures(**figures),
         "phases": unpack(bytes.fromhex(raw["phases"])),
-        "events": tuple(Event(at, Kind(kind), *rest) for at, kind, *rest in raw.get("events", ())),
+        "events": tuple(Happening(at, Kind(kind), *rest) for at, kind, *rest in raw.get("events", ())),
     }
     error, fault = raw.get("error"), raw.get("fault")
     if error is not None:

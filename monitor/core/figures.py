@@ -8,10 +8,10 @@ over the events in proportion to their characters.
 import enum
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
 from monitor.core.observation import Observation, Usage
-from monitor.core.timeline import Channel, Timeline, Token
+from monitor.core.timeline import Channel, Clock, Timeline, Token
 
 CHARACTERS_PER_TOKEN = 4
 """The usual rule of thumb for English prose; used only where the server gives no usage."""
@@ -119,7 +119,7 @@ def output_speed(tokens: Sequence[Token], count: float) -> float | None:
     characters = sum(token.characters for token in tokens)
     timed = sum(token.characters for token in tokens[: end + 1])
     window_s = tokens[end].at - tokens[0].at
-    if window_s < SHORTEST_WINDOW_S or _is_burst(tokens, characters):
+    if window_s < SHORTEST_WINDOW_S or _most_at_once(tokens, _latest(tokens)) * 2 >= characters:
         return None
     n_first = max(1.0, count * tokens[0].characters / characters)
     n_timed = count * timed / characters
@@ -128,17 +128,41 @@ def output_speed(tokens: Sequence[Token], count: float) -> float | None:
     return (n_timed - n_first) / window_s
 
 
-def _is_burst(tokens: Sequence[Token], characters: int) -> bool:
-    """Some stretch of 5 ms holds half or more of the text."""
-    start = held = 0
+def burst_speed(seen: Observation) -> float:
+    """Tokens a second, at least, at which half or more of a stream surely came within 5 ms; else 0.
+
+    Only the kernel's stamps and the server's own count tell. A moment that is a bound counts
+    from its earliest, so that what we ourselves read late never came at once.
+    """
+    tokens, usage = seen.timeline.tokens, seen.usage
+    if not tokens or usage is None or _unsaid(usage) or seen.timeline.clock is not Clock.KERNEL:
+        return 0.0
+    characters = sum(token.characters for token in tokens)
+    most = _most_at_once(tokens, _earliest(tokens))
+    return _visible(usage, tokens) * most / characters / BURST_S if most * 2 >= characters else 0.0
+
+
+def _most_at_once(tokens: Sequence[Token], since: Sequence[float]) -> int:
+    """Characters that some stretch of 5 ms holds, from the moments `since` to those of `at`."""
+    start = held = most = 0
     for token in tokens:
         held += token.characters
-        while token.at - tokens[start].at > BURST_S:
+        while token.at - since[start] > BURST_S:
             held -= tokens[start].characters
             start += 1
-        if held * 2 >= characters:
-            return True
-    return False
+            if held == 0:
+                break
+        most = max(most, held)
+    return most
+
+
+def _latest(tokens: Sequence[Token]) -> list[float]:
+    return [token.at for token in tokens]
+
+
+def _earliest(tokens: Sequence[Token]) -> list[float]:
+    """No event came before the one that it follows."""
+    return list(accumulate((token.earliest for token in tokens), max))
 
 
 def _max_stall_ms(tokens: Sequence[Token]) -> float | None:

@@ -103,7 +103,15 @@ class Observation:
     filtered: bool = False
     """The provider's content filter stopped the answer."""
     served_model: str | None = None
+    fingerprint: str | None = None
+    """What the server calls its own build, such as `system_fingerprint`."""
+    upstream: str | None = None
+    """Who a gateway says answered behind it."""
     usage: Usage | None = None
+    usage_asked: bool = False
+    """A good answer has to come with its usage."""
+    keep_alives: int = 0
+    """Comments, pings and events without text that came in the place of a first token."""
     learnt: Mapping[str, str] = field(default_factory=dict)
     """What the protocol should remember for this endpoint, e.g. `{"omit": "stream_options"}`."""
 

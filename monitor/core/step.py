@@ -7,10 +7,11 @@ survive JSON, and `to_json` / `step_from_json` are its inverse pair.
 
 import base64
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any
 
+from monitor.core import identity
 from monitor.core.alert import Alert, Kind, Usual
 from monitor.core.belief import (
     Belief,
@@ -26,6 +27,7 @@ from monitor.core.belief import (
 from monitor.core.degraded import Sample
 from monitor.core.figures import Figures, TokenSource
 from monitor.core.instant import Instant, Span
+from monitor.core.integrity import NO_FLAW, Flaw
 from monitor.core.outcome import Blame, Outcome
 from monitor.core.report import Report, Word
 from monitor.core.slots import Gap, GapReason, Grid, Segment
@@ -54,6 +56,10 @@ class Result:
     timeline: bytes = b""
     evidence: bytes | None = None
     """Of a failure, as `monitor.core.evidence.store` packs it; not read back with the result."""
+    flaws: frozenset[Flaw] = NO_FLAW
+    """What was wrong with the stream."""
+    cache_hit: bool = False
+    """A cache answered, although the prompt was never sent before."""
 
 
 def probe_id(at: Instant, salt: int) -> str:
@@ -104,6 +110,8 @@ class Step:
     sent: Sent | None = None
     done: Done | None = None
     report: Report | None = None
+    events: tuple[identity.Event, ...] = ()
+    """What the result tells of who answers."""
 
     @property
     def urgent(self) -> bool:
@@ -122,22 +130,16 @@ def to_json(step: Step) -> Json:
         out["result"] = _result_json(step.result)
     if step.belief is not None:
         out["belief"] = belief_json(step.belief)
-    if step.transitions:
-        out["transitions"] = [_plain(t) for t in step.transitions]
-    if step.updates:
-        out["updates"] = [_plain(u) for u in step.updates]
-    if step.alerts:
-        out["alerts"] = [_plain(a) for a in step.alerts]
-    if step.quiet:
-        out["quiet"] = [_plain(q) for q in step.quiet]
-    if step.gap is not None:
-        out["gap"] = _plain(step.gap)
+    for name in ("transitions", "updates", "alerts", "quiet", "events"):
+        several = getattr(step, name)
+        if several:
+            out[name] = [_plain(one) for one in several]
+    for name in ("gap", "sent", "done"):
+        single = getattr(step, name)
+        if single is not None:
+            out[name] = _plain(single)
     if step.segment is not None:
         out["segment"] = _segment_json(step.segment)
-    if step.sent is not None:
-        out["sent"] = _plain(step.sent)
-    if step.done is not None:
-        out["done"] = _plain(step.done)
     if step.report is not None:
         out["report"] = _slim(step.report)
     return out
@@ -158,6 +160,9 @@ def step_from_json(raw: Json) -> Step:
         sent=Sent(**raw["sent"]) if "sent" in raw else None,
         done=Done(**raw["done"]) if "done" in raw else None,
         report=_report(raw["report"]) if "report" in raw else None,
+        events=tuple(
+            identity.Event(**{**e, "kind": identity.Change(e["kind"])}) for e in raw.get("events", ())
+        ),
     )
 
 
@@ -179,6 +184,7 @@ def _result_json(result: Result) -> Json:
         out["cost_usd"] = str(result.cost_usd)
     if result.evidence is not None:
         out["evidence"] = base64.b64encode(result.evidence).decode()
+    out["flaws"] = sorted(result.flaws)
     return out
 
 
@@ -195,6 +201,7 @@ def _result(raw: Json) -> Result:
             "cost_usd": None if cost is None else Decimal(cost),
             "timeline": bytes.fromhex(raw["timeline"]),
             "evidence": None if evidence is None else base64.b64decode(evidence),
+            "flaws": frozenset(map(Flaw, raw.get("flaws", ()))),
         }
     )
 
@@ -222,6 +229,10 @@ def _segment(raw: Json) -> Segment:
         starts=Instant(raw["starts"]),
         ends=None if raw["ends"] is None else Instant(raw["ends"]),
     )
+
+
+def _event(raw: Json) -> identity.Event:
+    return identity.Event(**{**raw, "kind": identity.Change(raw["kind"])})
 
 
 def _transition(raw: Json) -> Transition:
@@ -273,11 +284,11 @@ def belief_json(belief: Belief, *, ring: bool = False) -> Json:
     if belief.not_before:
         out["not_before"] = belief.not_before
     if belief.learnt != Learnt():
-        out["learnt"] = {**_plain(belief.learnt), "protocol": dict(belief.learnt.protocol)}
+        out["learnt"] = _learnt_json(belief.learnt)
     if belief.last_outcome is not None:
         out["last"] = [belief.last_outcome, belief.last_detail, belief.last_request_id]
     if ring:
-        out["ring"] = [[s.at, s.works, s.bad, s.ttft_ms, s.total_ms, s.output_speed] for s in belief.ring]
+        out["ring"] = [_sample_json(sample) for sample in belief.ring]
     return out
 
 
@@ -300,12 +311,34 @@ def belief_from_json(raw: Json) -> Belief:
         misconfigured=_incident(raw.get("misconfigured")),
         quiet={Quiet(name): Instant(at) for name, at in raw.get("quiet", {}).items()},
         not_before=Instant(raw.get("not_before", 0)),
-        learnt=Learnt(**learnt) if learnt else Learnt(),
+        learnt=_learnt(learnt) if learnt else Learnt(),
         last_outcome=Outcome(outcome) if outcome else None,
         last_detail=detail,
         last_request_id=request_id,
-        ring=tuple(Sample(*sample) for sample in raw.get("ring", ())),
+        ring=tuple(_sample(sample) for sample in raw.get("ring", ())),
     )
+
+
+def _learnt_json(learnt: Learnt) -> Json:
+    out = {**_plain(learnt), "protocol": dict(learnt.protocol)}
+    # Written with every result, so without what nobody learnt.
+    known = {name: value for name, value in _plain(out.pop("known")).items() if value}
+    return {**out, "known": known} if known else out
+
+
+def _learnt(raw: Json) -> Learnt:
+    return Learnt(**{**raw, "known": identity.Known(**raw.get("known", {}))})
+
+
+def _sample_json(sample: Sample) -> list[Any]:
+    values = [getattr(sample, name) for name in Sample.__dataclass_fields__]
+    return [*values[:-1], None if sample.flaws is None else sorted(sample.flaws)]
+
+
+def _sample(raw: list[Any]) -> Sample:
+    """One from before flaws were kept has none."""
+    sample = Sample(*raw)
+    return sample if sample.flaws is None else replace(sample, flaws=frozenset(map(Flaw, sample.flaws)))
 
 
 def _incident_json(incident: Incident) -> Json:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from monitor.core import slots
 from monitor.core.histogram import Histogram
 from monitor.core.instant import DAY, HOUR, MINUTE, SECOND, Instant, Span, as_datetime, instant
+from monitor.core.integrity import Flaw, Integrity
 from monitor.core.outcome import Blame
 from monitor.core.slots import Segment
 
@@ -44,6 +45,8 @@ class Result(NamedTuple):
     effective_throughput: float | None = None
     max_stall_ms: float | None = None
     total_ms: float | None = None
+    flaws: frozenset[Flaw] | None = None
+    """Of its stream; None: there was none."""
 
 
 class Turn(NamedTuple):
@@ -413,6 +416,7 @@ class WindowFigures:
     effective_throughput: Distribution
     e2e_500_ms: Distribution
     total_ms: Distribution
+    integrity: Integrity
 
 
 def window(which: Window, record: Record, now: Instant, raw_kept: Span) -> WindowFigures:
@@ -431,6 +435,7 @@ def window(which: Window, record: Record, now: Instant, raw_kept: Span) -> Windo
         coverage=coverage(counts, due),
         due=due,
         counts=counts,
+        integrity=Integrity.of(result.flaws for result in results),
         down_s=time.down / SECOND,
         degraded_s=time.degraded / SECOND,
         unknown_s=time.unknown / SECOND,

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from email.utils import parsedate_to_datetime
 
 from monitor.core.figures import Figures, measure
+from monitor.core.identity import NOBODY, Known, is_same_model
 from monitor.core.instant import SECOND, Instant, Span, as_datetime, say
 from monitor.core.observation import DETAIL_KEPT, Observation, Timer, VendorError, clean
 from monitor.core.outcome import Blame, Outcome
@@ -53,6 +54,8 @@ class Learnt:
     served_model: str | None = None
     protocol: Mapping[str, str] = field(default_factory=dict)
     """The protocol's own notes, e.g. which field a server rejects."""
+    known: Known = NOBODY
+    """Who answered here lately."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -453,30 +456,6 @@ def _slow(figures: Figures, expect: Expect) -> _Ruling | None:
     else:
         return None
     return _Ruling(Outcome.SLOW, words)
-
-
-def is_same_model(one: str, other: str) -> bool:
-    """A dated alias is the same model: `gpt-4.1-nano` and `gpt-4.1-nano-2025-04-14`.
-
-    A vendor's prefix (`openai/gpt-4.1-nano`) does not make another model either.
-    """
-    first, second = (_undated(name.rsplit("/", 1)[-1].casefold()) for name in (one, other))
-    return first == second
-
-
-def _undated(name: str) -> str:
-    parts = name.replace("@", "-").split("-")
-    while len(parts) > 1 and (parts[-1] == "latest" or _is_date(parts[1:])):
-        parts = parts[:-1] if parts[-1] == "latest" or len(parts[-1]) == 8 else parts[:-3]
-    return "-".join(parts)
-
-
-def _is_date(parts: list[str]) -> bool:
-    """The last parts are `20250414`, or `2025-04-14`."""
-    if parts[-1].isdigit() and len(parts[-1]) == 8 and parts[-1].startswith("20"):
-        return True
-    tail = parts[-3:]
-    return len(tail) == 3 and all(p.isdigit() for p in tail) and [len(p) for p in tail] == [4, 2, 2]
 
 
 def _stay_away(seen: Observation) -> Span | None:

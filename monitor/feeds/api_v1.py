@@ -11,9 +11,11 @@ from decimal import Decimal
 from typing import Any
 
 from monitor.core.budget import Price, money
-from monitor.core.evidence import Event, Evidence, Kind
+from monitor.core.evidence import Evidence, Kind
 from monitor.core.figures import Figures
+from monitor.core.identity import Event
 from monitor.core.instant import Instant, iso
+from monitor.core.integrity import Flaw
 from monitor.core.snapshot import EndpointSnapshot, Heartbeat, Listing, Snapshot, Story
 from monitor.core.step import Result
 from monitor.core.timeline import Phases
@@ -56,6 +58,14 @@ def probes(
 def evidence(found: Evidence) -> bytes:
     """`…/evidence`, for operators: all that is kept of one failed probe."""
     return _bytes(_evidence(found))
+
+
+def events(found: Sequence[Event], following: str | None) -> bytes:
+    """`…/events`: newest first; `following` is the `before` of the next page."""
+    told = [
+        {"id": event.id, "at": iso(event.at), "kind": str(event.kind), "text": event.text} for event in found
+    ]
+    return _bytes({"events": told, "next": following})
 
 
 def series(buckets: Iterable[Bucket], metric: Metric, window: str, step: str) -> bytes:
@@ -169,6 +179,7 @@ def _window(figures: WindowFigures) -> Json:
             for metric in Metric
             if metric is not Metric.MAX_STALL_MS
         },
+        "integrity": asdict(figures.integrity),
     }
 
 
@@ -178,7 +189,8 @@ _ABOUT_ROWS = ("due", "down_s", "degraded_s", "unknown_s", "incidents")
 def _unread(figures: WindowFigures) -> Json:
     """A window whose results were not read yet: the same keys, and nothing known."""
     found = _window(figures)
-    return {**found, **dict.fromkeys(_ABOUT_ROWS), "counts": dict.fromkeys(found["counts"])}
+    counted = {name: dict.fromkeys(found[name]) for name in ("counts", "integrity")}
+    return {**found, **dict.fromkeys(_ABOUT_ROWS), **counted}
 
 
 def _counts(counts: Counts) -> Mapping[str, int]:
@@ -234,6 +246,8 @@ def _probe(probe: Result, phases: Phases | None) -> Json:
         "cost_usd": None if probe.cost_usd is None else money(probe.cost_usd),
         "sent": probe.sent,
         "maintenance": probe.maintenance,
+        "flaws": [str(flaw) for flaw in Flaw if flaw in probe.flaws],
+        "cache_hit": probe.cache_hit,
         "clock": None if phases is None else str(phases.clock),
         "max_stall_bound": phases is not None and phases.gathered,
         "bounds": [] if phases is None else sorted(phases.bounds),
@@ -311,7 +325,7 @@ def _slip(found: object, names: Iterable[str]) -> Json | None:
 _OF_TEXT = (Kind.TOKEN, Kind.REASONING)
 
 
-def _event(event: Event) -> Json:
+def _event(event: Happening) -> Json:
     out: Json = {"offset_ms": _rounded(event.offset_ms), "kind": str(event.kind)}
     if event.size is not None:
         out["characters" if event.kind in _OF_TEXT else "bytes"] = event.size

@@ -61,6 +61,10 @@ def introduce(reading: Reading, said: dict[str, Any], id_key: str = "id", model_
         reading.served_model = _name(said.get(model_key))
     if reading.answer_id is None:
         reading.answer_id = _name(said.get(id_key))
+    if reading.fingerprint is None:
+        reading.fingerprint = _name(said.get("system_fingerprint"))
+    if reading.upstream is None:
+        reading.upstream = _name(said.get("provider"))  # OpenRouter
 
 
 def _name(value: object) -> str | None:

@@ -17,7 +17,7 @@ from monitor.core.timeline import Channel, Timeline, Token
 from monitor.core.trace import Trace
 from monitor.core.wire import Arrival, Fault, FaultKind, Limits, Phase, Reply, Request, Wire, WireFault
 from monitor.protocols._prepare import Secrets
-from monitor.protocols._vendor import kept_headers, request_id, vendor_error
+from monitor.protocols._vendor import behind, kept_headers, request_id, vendor_error
 
 ANSWER_KEPT = 4096
 """Characters of the answer that are kept."""
@@ -69,6 +69,10 @@ class Reading:
     filtered: bool = False
     served_model: str | None = None
     answer_id: str | None = None
+    fingerprint: str | None = None
+    upstream: str | None = None
+    keep_alives: int = 0
+    """Events without text before the first token; the comments come to them where none followed."""
     usage: object = None
     """The last usage object, as the server wrote it."""
     error: VendorError | None = None
@@ -195,7 +199,14 @@ class Conversation:
         else:
             await _read_refusal(reply, reading, deadline)
 
-    def observe(self, reading: Reading, learnt: Mapping[str, str], prompt_characters: int) -> Observation:
+    def observe(
+        self,
+        reading: Reading,
+        learnt: Mapping[str, str],
+        prompt_characters: int,
+        *,
+        usage_asked: bool = True,
+    ) -> Observation:
         """The facts, once the exchange is over."""
         usage = self.dialect.usage(reading.usage)
         if usage is not None and reading.timeline.tokens and not usage.output_tokens:
@@ -217,7 +228,11 @@ class Conversation:
             terminal=reading.timeline.terminal is not None,
             filtered=reading.filtered,
             served_model=reading.served_model,
+            fingerprint=reading.fingerprint,
+            upstream=reading.upstream or behind(reading.headers),
             usage=usage,
+            usage_asked=usage_asked,
+            keep_alives=0 if reading.timeline.tokens else reading.keep_alives,
             learnt=learnt,
             trace=reading.trace,
         )
@@ -329,6 +344,7 @@ def _stream(reading: Reading, dialect: Dialect, parser: Parser, arrival: Arrival
     for event in events:
         newest = len(tokens)
         dialect.event(reading, event)
+        reading.keep_alives += not tokens
         if reading.over:
             return
     if events and parser.settled and arrival.last:
@@ -359,6 +375,7 @@ def _broken(
     if reading.timeline.terminal is not None:
         return
     fault = stop.fault
+    reading.keep_alives += parser.comments
     if fault.kind is FaultKind.TIMEOUT:
         reading.timer = timer
         fault = Fault(FaultKind.TIMEOUT, fault.phase, _timeout(reading, timer, patience, parser), fault.errno)

@@ -42,6 +42,13 @@ def request_id(headers: Mapping[str, str]) -> str | None:
     return None
 
 
+def behind(headers: Mapping[str, str]) -> str | None:
+    """The host that a gateway says it asked on our behalf (LiteLLM); None where none says so."""
+    said = headers.get("x-litellm-model-api-base", "")
+    host = said.partition("://")[2].partition("/")[0].rpartition("@")[2]
+    return host[:_HEADER_KEPT] or None
+
+
 def vendor_error(payload: object, *, in_stream: bool) -> VendorError | None:
     """The error object in a parsed body, in any of the shapes that vendors use; None if there is none.
 

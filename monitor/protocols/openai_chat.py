@@ -115,10 +115,11 @@ class Chat:
         reading = await talk.ask(wire, self._request(form, nonce), timeline, limits)
         other = self._other_form(form, reading)
         if other == form:
-            return talk.observe(reading, {}, asked)
+            return talk.observe(reading, {}, asked, usage_asked=self._asks_usage(form))
         again = await talk.ask(wire, self._request(other, nonce), Timeline(start=reading.at), limits)
         _carry_over(again, timeline)
-        return talk.observe(again, self._lesson(form, other, again), asked)
+        lesson = self._lesson(form, other, again)
+        return talk.observe(again, lesson, asked, usage_asked=self._asks_usage(other))
 
     def _form(self, learnt: Mapping[str, str]) -> _Form:
         field: str = self._settings.max_tokens_field
@@ -144,6 +145,12 @@ class Chat:
             **settings.body,
         }
         return Template(body, settings.omit if form.usage_asked else (*settings.omit, "stream_options"))
+
+    def _asks_usage(self, form: _Form) -> bool:
+        """Whether the usage is asked for, in this form and with what the operator changed in it."""
+        said = self._settings.body.get("stream_options", {"include_usage": True})
+        wanted = isinstance(said, Mapping) and bool(said.get("include_usage"))
+        return wanted and form.usage_asked and "stream_options" not in self._settings.omit
 
     def _other_form(self, form: _Form, reading: Reading) -> _Form:
         """The form to try instead; the same where the server did not complain of it."""

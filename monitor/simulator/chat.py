@@ -235,16 +235,18 @@ class _Envelope:
     usage: UsageStyle
     asked: bool
     """The request wants the usage."""
+    cached: int
+    """Tokens of the prompt that come from a cache, at most."""
 
     @staticmethod
     def of(request: Request, model: str, profile: Profile, ask: Ask) -> "_Envelope":
         before = (
             f'data: {{"id":"chatcmpl-{request.id}","object":"chat.completion.chunk",'
-            f'"created":{request.unix},"model":{json.dumps(model)},"system_fingerprint":"fp_simulated",'
-            '"choices":['
+            f'"created":{request.unix},"model":{json.dumps(model)},{_build(profile)}"choices":['
         )
         after = '],"usage":null}\n\n' if ask.include_usage else "]}\n\n"
-        return _Envelope(before, after, profile.reasoning_field, profile.usage, ask.include_usage)
+        asked = ask.include_usage
+        return _Envelope(before, after, profile.reasoning_field, profile.usage, asked, profile.cached_tokens)
 
     def opening(self, fed: int) -> bytes:  # noqa: ARG002 - it counts at the end
         return self._delta('"role":"assistant","content":"","refusal":null')
@@ -256,7 +258,7 @@ class _Envelope:
         return self._delta(f'"{self.reasoning_field}":"{escaped}"') if self.reasoning_field else b""
 
     def closing(self, finish: str, fed: int, generated: int, thought: int) -> Iterator[bytes]:
-        usage = _usage(fed, generated, thought)
+        usage = _usage(fed, generated, thought, self.cached)
         if self.usage is UsageStyle.ALWAYS:
             choice = f'{{"index":0,"delta":{{"content":""}},"finish_reason":"{finish}"}}'
             yield self._counted(usage, choice)
@@ -277,13 +279,19 @@ class _Envelope:
         return f'{self.before}{choice}],"usage":{usage}}}\n\n'.encode()
 
 
-def _usage(fed: int, generated: int, thought: int) -> str:
+def _build(profile: Profile) -> str:
+    """Who answers, as a part of an object."""
+    parts = {"system_fingerprint": profile.fingerprint, "provider": profile.upstream}
+    return "".join(f'"{name}":{json.dumps(value)},' for name, value in parts.items() if value)
+
+
+def _usage(fed: int, generated: int, thought: int, cached: int) -> str:
     return json.dumps(
         {
             "prompt_tokens": fed,
             "completion_tokens": generated,
             "total_tokens": fed + generated,
-            "prompt_tokens_details": {"cached_tokens": 0},
+            "prompt_tokens_details": {"cached_tokens": min(fed, cached)},
             "completion_tokens_details": {"reasoning_tokens": thought},
         },
         separators=(",", ":"),
@@ -388,9 +396,9 @@ def _at_once(profile: Profile, request: Request, ask: Ask, plan: Plan) -> Reply:
     message = f'{{"role":"assistant",{thought}"content":"{text}","refusal":null}}'
     body = (
         f'{{"id":"chatcmpl-{request.id}","object":"chat.completion","created":{request.unix},'
-        f'"model":{json.dumps(profile.served_model or ask.model)},"system_fingerprint":"fp_simulated",'
+        f'"model":{json.dumps(profile.served_model or ask.model)},{_build(profile)}'
         f'"choices":[{{"index":0,"message":{message},"logprobs":null,"finish_reason":"{plan.finish}"}}],'
-        f'"usage":{_usage(plan.input, plan.total, plan.reasoning)}}}'
+        f'"usage":{_usage(plan.input, plan.total, plan.reasoning, profile.cached_tokens)}}}'
     )
     pace = _Pace.of(profile, request.seed)
     return whole(request, Refusal(status=200, body=body), pace.due(0, plan.total, 0))

@@ -114,6 +114,12 @@ class Profile:
     """The field of the delta that carries the thinking; empty hides it."""
     served_model: str = ""
     """The model it says it served; empty means the one asked for."""
+    fingerprint: str = "fp_simulated"
+    """Its `system_fingerprint`; empty means that it has none."""
+    upstream: str = ""
+    """Who it says answered behind it, as OpenRouter's `provider`."""
+    cached_tokens: int = 0
+    """So many of the prompt came from its cache, or all where it has fewer."""
     usage: UsageStyle = UsageStyle.ASKED
     rejects: tuple[str, ...] = ()
     """Fields of the request that it refuses."""
@@ -148,6 +154,7 @@ class Profile:
             "headers_ms",
             "ttft_ms",
             "answer_tokens",
+            "cached_tokens",
             "reasoning_tokens",
             "health_ms",
             "fault_after",

@@ -18,6 +18,7 @@ from monitor.core import evidence as proof
 from monitor.core.belief import Belief, State
 from monitor.core.evidence import Evidence
 from monitor.core.figures import Figures, TokenSource
+from monitor.core.identity import Change, Event, place_of
 from monitor.core.instant import MINUTE, Instant, Span
 from monitor.core.outcome import Blame
 from monitor.core.slots import Gap, GapReason, Grid, Segment
@@ -26,7 +27,7 @@ from monitor.core.step import Result, belief_from_json, probe_id
 from monitor.core.timeline import Phases, unpack
 from monitor.core.uptime import Record, Stretch, Turn
 from monitor.core.uptime import Result as Counted
-from monitor.store import schema
+from monitor.store import marks, schema
 
 Moment = Connection
 """A transaction in which everything is seen as of one moment."""
@@ -168,6 +169,8 @@ def _result(row: Row[Any], endpoint: str) -> Result:
         figures=_figures(row),
         cost_usd=None if row.cost_pico is None else Decimal(row.cost_pico) / _PICO,
         timeline=row.timeline or b"",
+        flaws=marks.flaws(row.outcome, row.flags & marks.MASK, row.ttft_us is not None),
+        cache_hit=bool(row.flags & schema.FLAG_CACHE_HIT),
     )
 
 
@@ -299,6 +302,7 @@ def _counted(row: tuple[Any, ...]) -> Counted:
         None if throughput is None else throughput / 1000,
         None if stall is None else stall / 1000,
         total / 1000,
+        marks.stream(outcome, flags & marks.MASK, ttft is not None),
     )
 
 
@@ -456,6 +460,27 @@ def _in_bites(
 ) -> Iterator[Row[Any]]:
     for start in range(0, len(ids), _AT_ONCE):
         yield from connection.execute(query.where(column.in_(ids[start : start + _AT_ONCE])))
+
+
+# Events
+
+
+def events(connection: Connection, number: int, limit: int, *, before: str | None = None) -> list[Event]:
+    """The newest events of an endpoint, newest first; those before the one of that id.
+
+    Raises ValueError if `before` is no id of an event.
+    """
+    table = schema.event
+    query = select(table.c.at, table.c.number, table.c.kind, table.c.text).where(
+        table.c.endpoint_id == number
+    )
+    if before is not None:
+        at, place = (min(part, _LARGEST) for part in place_of(before))
+        query = query.where(table.c.at <= at, tuple_(table.c.at, table.c.number) < tuple_(at, place))
+    query = query.order_by(table.c.at.desc(), table.c.number.desc()).limit(limit)
+    return [
+        Event(Instant(row.at), Change(row.kind), row.text, row.number) for row in connection.execute(query)
+    ]
 
 
 # The daemon, and how new all of this is

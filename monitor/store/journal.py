@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection, Dialect, and_, bindparam, func, select, update
 from sqlalchemy.schema import Table
 
+from monitor.core import identity
 from monitor.core.alert import Alert, Kind
 from monitor.core.belief import RING_KEPT, RING_MOST, Belief
 from monitor.core.degraded import Sample
@@ -31,7 +32,7 @@ from monitor.core.step import (
     belief_from_json,
     belief_json,
 )
-from monitor.store import lock, schema
+from monitor.store import lock, marks, schema
 from monitor.store.engine import WRITE_S, Database, DatabaseAway
 from monitor.store.prune import prune
 
@@ -176,6 +177,9 @@ class Journal:
                 beliefs[step.belief.endpoint] = step.belief
             if not (step.result is not None and step.belief is not None and not step.urgent):
                 self._gather(connection, step, rows)
+            if step.events and step.result is not None:
+                number = self._number(connection, step.result.endpoint, step.result.at)
+                rows["event"] += _event_rows(step.events, number)
         for name, belief in beliefs.items():
             rows["belief"].append(_belief_row(belief, self._number(connection, name, belief.since)))
         for name, statement in self._statements.items():
@@ -418,6 +422,7 @@ def _statements(insert: Any) -> dict[str, Any]:
         "quiet": hushed.on_conflict_do_update(
             index_elements=["endpoint_id", "kind", "starts"], set_={"ends": hushed.excluded.ends}
         ),
+        "event": insert(schema.event).on_conflict_do_nothing(),
         "gap": insert(schema.gap).on_conflict_do_nothing(),
         "schedule": segment.on_conflict_do_update(
             index_elements=["endpoint_id", "starts"],
@@ -476,7 +481,10 @@ def _probe_row(result: Result, number: int) -> Row:
         | (schema.FLAG_MAINTENANCE if result.maintenance else 0)
         | (0 if result.sent else schema.FLAG_NOT_SENT)
         | (schema.FLAG_ESTIMATE if figures.token_source is TokenSource.ESTIMATE else 0)
+        | (schema.FLAG_CACHE_HIT if result.cache_hit else 0)
     )
+    if result.flaws:
+        flags |= marks.bits(result.outcome, result.flaws, spoke=figures.ttft_ms is not None)
     setup = None
     if figures.ttft_ms is not None and figures.ttft_net_ms is not None:
         setup = figures.ttft_ms - figures.ttft_net_ms
@@ -518,6 +526,19 @@ def _evidence_row(result: Result, number: int) -> Row:
         "salt": int(result.probe_id[16:], 16),
         "body": result.evidence,
     }
+
+
+def _event_rows(events: Iterable[identity.Event], number: int) -> list[Row]:
+    return [
+        {
+            "endpoint_id": number,
+            "at": event.at,
+            "number": event.number,
+            "kind": str(event.kind),
+            "text": event.text,
+        }
+        for event in events
+    ]
 
 
 def _belief_row(belief: Belief, number: int) -> Row:
@@ -618,6 +639,7 @@ def _read_ring(
                 output_speed=(
                     row.output_speed_milli / 1000 if works and row.output_speed_milli is not None else None
                 ),
+                flaws=marks.stream(row.outcome, row.flags & marks.MASK, row.ttft_us is not None),
             )
         )
     return tuple(reversed(ring)), slot

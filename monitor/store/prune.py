@@ -31,6 +31,7 @@ def prune(connection: Connection, before: Instant) -> int:
         removed += connection.execute(_those(probe, old)).rowcount
         if removed >= AT_ONCE:
             break
+    connection.execute(delete(schema.event).where(schema.event.c.at < before))
     return removed
 
 

@@ -95,6 +95,24 @@ FLAG_MAINTENANCE = 2
 FLAG_NOT_SENT = 4
 FLAG_ESTIMATE = 8
 """The tokens are an estimate of ours, not the server's usage."""
+FLAG_KEEP_ALIVE_ONLY = 16
+FLAG_BURST = 32
+FLAG_NO_USAGE = 64
+FLAG_CACHE_HIT = 128
+FLAG_ERROR_IN_STREAM = 4096
+"""Only where the outcome does not say it: `overloaded` inside status 200."""
+
+event = Table(
+    "event",
+    metadata,
+    Column("endpoint_id", Integer, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("number", SmallInteger, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("text", Text, nullable=False),
+    PrimaryKeyConstraint("endpoint_id", "at", "number"),
+    Index(None, "at"),
+)
 
 # Rare beside probes and ten times as long, so it lies apart: nothing that counts probes reads over it.
 evidence = Table(

@@ -9,7 +9,16 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
-from monitor.store.schema import FLAG_ESTIMATE, FLAG_MAINTENANCE, FLAG_NOT_SENT, FLAG_SCHEDULED
+from monitor.core.integrity import Flaw, implied
+from monitor.store import marks
+from monitor.store.schema import (
+    FLAG_CACHE_HIT,
+    FLAG_ESTIMATE,
+    FLAG_MAINTENANCE,
+    FLAG_NOT_SENT,
+    FLAG_SCHEDULED,
+    OUTCOME_CODES,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +79,7 @@ def _definitions(words: _Dialect) -> dict[str, str]:
         "uptoken_incident": _incident(words),
         "uptoken_incident_update": _incident_update(words),
         "uptoken_gap": _gap(words),
+        "uptoken_event": _event(words),
     }
 
 
@@ -123,12 +133,38 @@ def _probe(words: _Dialect) -> str:
         "cost_usd": words.usd("p.cost_pico"),
         "detail": "p.detail",
         "request_id": "p.request_id",
+        "flaws": _flaws(),
+        "cache_hit": flag(FLAG_CACHE_HIT),
     }
     return _select(
         columns,
         "probe p JOIN endpoint e ON e.id = p.endpoint_id"
         " JOIN outcome o ON o.code = p.outcome JOIN location l ON l.id = p.location_id",
     )
+
+
+def _flaws() -> str:
+    """Those that the outcome implies and those that are marked, with commas between; null for none."""
+    parts = []
+    for flaw in Flaw:
+        always = [code for name, code in OUTCOME_CODES.items() if flaw in implied(name, spoke=False)]
+        spoken = [code for name, code in OUTCOME_CODES.items() if flaw in implied(name, spoke=True)]
+        tests = [f"p.outcome = {code}" for code in always]
+        tests += [f"p.outcome = {code} AND p.ttft_us IS NOT NULL" for code in spoken if code not in always]
+        if flaw in marks.BITS:
+            tests.append(f"(p.flags & {marks.BITS[flaw]}) <> 0")
+        parts.append(f"CASE WHEN {' OR '.join(tests)} THEN ',{flaw.value}' ELSE '' END")
+    return f"nullif(substr({' || '.join(parts)}, 2), '')"
+
+
+def _event(words: _Dialect) -> str:
+    columns = {
+        "endpoint": "e.name",
+        **_moment(words, "at", "v.at"),
+        "kind": "v.kind",
+        "text": "v.text",
+    }
+    return _select(columns, "event v JOIN endpoint e ON e.id = v.endpoint_id")
 
 
 def _endpoint_state(words: _Dialect) -> str:

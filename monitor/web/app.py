@@ -56,6 +56,7 @@ def create(library: Library, *, public: bool) -> ASGIApp:
         "/api/v1/endpoints/{provider}/{slug}": routes.api_endpoint,
         "/api/v1/endpoints/{provider}/{slug}/probes": routes.api_probes,
         "/api/v1/endpoints/{provider}/{slug}/series": routes.api_series,
+        "/api/v1/endpoints/{provider}/{slug}/events": routes.api_events,
         "/api/v1/incidents": routes.api_incidents,
         "/static/{name}": _static,
         "/favicon.ico": _favicon,
@@ -124,6 +125,7 @@ class _Routes:
                 detail.incidents,
                 operators=operators,
                 evidence=detail.evidence,
+                events=detail.events,
             )
             return Document(await aside(render), HTML)
 
@@ -198,6 +200,17 @@ class _Routes:
             return Document(body, JSON)
 
         return respond(request, await self._shelf.get(snapshot, ("series", one.id, wanted), make))
+
+    async def api_events(self, request: Request) -> Response:
+        limit, before = asked.limit(request.query_params), asked.before_event(request.query_params)
+        snapshot = await self._snapshot()
+        one = _wanted(request, snapshot)
+
+        async def make() -> Document:
+            found, following = await self._library.events(one.id, limit, before, public=self._public)
+            return Document(api_v1.events(found, following), JSON)
+
+        return respond(request, await self._shelf.get(snapshot, ("events", one.id, limit, before), make))
 
     async def api_incidents(self, request: Request) -> Response:
         limit = asked.limit(request.query_params)

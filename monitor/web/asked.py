@@ -53,6 +53,14 @@ def probe(said: str) -> str:
     return said
 
 
+def before_event(query: Mapping[str, str]) -> str | None:
+    """The id of the event before which to go on. Raises Refusal."""
+    said = query.get("before")
+    if said is not None and not re.fullmatch(r"[0-9a-f]{18}", said):
+        raise bad_request("before is the id of an event, 18 hexadecimal digits")
+    return said
+
+
 @dataclass(frozen=True, slots=True)
 class Series:
     """Which figure, over which time, in steps of what."""

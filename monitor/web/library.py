@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from monitor.clock import SYSTEM, Clock
 from monitor.core.evidence import Evidence
+from monitor.core.identity import Event, public_event
 from monitor.core.instant import MINUTE, Span
 from monitor.core.snapshot import (
     EndpointSnapshot,
@@ -36,6 +37,7 @@ READERS = 4
 WAIT_S = 5.0
 LAST_LOOKS = 40
 LAST_INCIDENTS = 10
+LAST_EVENTS = 10
 CHART_STEP = Span(30 * MINUTE)
 
 Looks = Sequence[tuple[Result, Phases | None]]
@@ -50,6 +52,7 @@ class Detail:
     """The ids of those probes of which there is some; none for everybody."""
     series: Mapping[Metric, Sequence[Bucket]]
     incidents: Sequence[Story] = ()
+    events: Sequence[Event] = ()
 
 
 class Library:
@@ -111,6 +114,19 @@ class Library:
 
         return next(iter(await self._read(work)), None)
 
+    async def events(
+        self, endpoint: str, limit: int, before: str | None, *, public: bool
+    ) -> tuple[Sequence[Event], str | None]:
+        """A page of an endpoint's events, newest first, and where the next one begins."""
+
+        def work(moment: Moment) -> list[Event]:
+            number = history.number(moment, endpoint)
+            return [] if number is None else history.events(moment, number, limit + 1, before=before)
+
+        found = await self._read(work)
+        following = found[limit - 1].id if len(found) > limit else None
+        return _events(found[:limit], public=public), following
+
     async def series(self, endpoint: str, asked: Series) -> list[Bucket]:
         now = self._clock.now()
         start = asked.window.start(now, RAW_KEPT)
@@ -146,6 +162,7 @@ class Library:
                     for metric in metrics
                 },
                 incidents=self._visible(stories, public=public),
+                events=_events(history.events(moment, number, LAST_EVENTS), public=public),
             )
 
         return await self._read(work)
@@ -170,6 +187,10 @@ class Library:
             return await aside(lambda: self._database.read(work, READ_S))
         finally:
             self._room.release()
+
+
+def _events(found: Sequence[Event], *, public: bool) -> Sequence[Event]:
+    return [public_event(event) for event in found] if public else found
 
 
 def _looks(probes: Sequence[Result], *, public: bool) -> Looks:

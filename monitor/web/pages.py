@@ -10,7 +10,9 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from monitor.core.identity import Event
 from monitor.core.instant import iso
+from monitor.core.integrity import Flaw
 from monitor.core.snapshot import EndpointSnapshot, Snapshot, Story
 from monitor.core.step import Result
 from monitor.core.timeline import Phases
@@ -126,6 +128,7 @@ def endpoint(
     *,
     operators: bool,
     evidence: Collection[str] = (),
+    events: Sequence[Event] = (),
 ) -> bytes:
     """Everything about one endpoint. `operators` see details, request ids and costs; `evidence` holds
     the ids of probes that link to theirs."""
@@ -145,6 +148,7 @@ def endpoint(
         recent_incidents=[story for story in incidents if story.ended_at is not None],
         operators=operators,
         evidence=evidence,
+        events=events,
     )
 
 
@@ -199,7 +203,7 @@ def _environment() -> Environment:
         for name in (
             *("share", "percent", "milliseconds", "speed", "count", "lasting", "seconds", "dollars", "price"),
             *("moment", "short", "clock", "day", "policy", "worst", "tally", "overall", "headline"),
-            *("subline", "too_busy", "in_passing"),
+            *("subline", "too_busy", "in_passing", "flawed", "spaced"),
         )
     }
     environment.filters["iso"] = iso
@@ -213,6 +217,7 @@ def _environment() -> Environment:
         "WINDOWS": PUBLISHED,
         "Window": Window,
         "Metric": Metric,
+        "FLAWS": tuple(Flaw),
         "PHASES": drawing.PHASES,
         "PHASE_WORDS": drawing.PHASE_WORDS,
         "COLUMN_WIDTH": drawing.COLUMN_WIDTH,

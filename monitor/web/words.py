@@ -4,9 +4,10 @@ from collections.abc import Iterable, Mapping
 from datetime import date, datetime, tzinfo
 from decimal import Decimal
 
-from monitor.core import overload
+from monitor.core import integrity, overload
 from monitor.core.budget import Price
 from monitor.core.instant import DAY, Instant, as_datetime, say
+from monitor.core.integrity import Integrity
 from monitor.core.snapshot import EndpointSnapshot, Shown, Snapshot
 
 NOTHING = "–"
@@ -76,6 +77,16 @@ def seconds(length: float | None) -> str:
     if length < 3_600:
         return f"{length / 60:.0f} min"
     return f"{length / 3_600:.1f} h" if length < 172_800 else f"{length / 86_400:.1f} d"
+
+
+def flawed(found: Integrity) -> str:
+    """`3 truncated, 1 burst, of 412`; empty where every stream was whole."""
+    return f"{integrity.words(found.flawed)}, of {found.streams:,}" if found.flawed else ""
+
+
+def spaced(name: str) -> str:
+    """A name of ours as people write it: `keep alive only`."""
+    return name.replace("_", " ")
 
 
 def dollars(amount: Decimal | None) -> str:

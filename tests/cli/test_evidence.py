@@ -8,7 +8,7 @@ import pytest
 from monitor import clock
 from monitor.cli import main, ticket
 from monitor.core import evidence
-from monitor.core.evidence import Event, Evidence, Kind
+from monitor.core.evidence import Evidence, Happening, Kind
 from monitor.core.figures import Figures
 from monitor.core.observation import VendorError
 from monitor.core.outcome import Outcome
@@ -41,14 +41,14 @@ FOUND = Evidence(
     fault=Fault(FaultKind.RESET, Phase.BODY, "the connection was reset", 104),
     phases=Phases(connect_ms=1.0, request_sent=2.0, end=90.0),
     events=(
-        Event(1.0, Kind.CONNECT),
-        Event(2.0, Kind.SENT, 311),
-        Event(50.0, Kind.BYTES, 200),
-        Event(50.0, Kind.TOKEN, 4, is_bound=True),
-        Event(50.0, Kind.TOKEN, 5),
-        Event(60.0, Kind.TOKEN, 1, is_bound=True),
-        Event(90.0, Kind.FAULT),
-        Event(90.0, Kind.END),
+        Happening(1.0, Kind.CONNECT),
+        Happening(2.0, Kind.SENT, 311),
+        Happening(50.0, Kind.BYTES, 200),
+        Happening(50.0, Kind.TOKEN, 4, is_bound=True),
+        Happening(50.0, Kind.TOKEN, 5),
+        Happening(60.0, Kind.TOKEN, 1, is_bound=True),
+        Happening(90.0, Kind.FAULT),
+        Happening(90.0, Kind.END),
     ),
     dropped=1234,
     body='data: {"a":1}\n\nFigures\n  total_ms 1 ms',

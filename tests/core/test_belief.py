@@ -17,6 +17,7 @@ from monitor.core.belief import (
 )
 from monitor.core.figures import Figures
 from monitor.core.instant import HOUR, MINUTE, SECOND, Instant, Span
+from monitor.core.integrity import BREAKS, Flaw
 from monitor.core.outcome import Outcome
 from monitor.core.step import Step, belief_from_json, belief_json, step_from_json, to_json
 from monitor.core.verdict import Learnt, Verdict
@@ -480,3 +481,78 @@ def test_where_no_tick_is_needed_a_tick_changes_nothing_but_the_count(letters: s
         before = (stage.state, len(stage.alerts), len(stage.transitions))
         stage.wait(0)
         assert (stage.state, len(stage.alerts), len(stage.transitions)) == before
+
+
+# Streams that are not whole
+
+
+def streamed(stage: Stage, flaws: list[set[Flaw]]) -> Stage:
+    """One good look a minute whose stream had these flaws."""
+    for found in flaws:
+        stage.tell(replace(look(stage.now, "g"), flaws=frozenset(found)))
+        stage.now = Instant(stage.now + MINUTE)
+    return stage
+
+
+WHOLE: set[Flaw] = set()
+
+
+def test_broken_streams_degrade_and_the_reason_counts_them() -> None:
+    stage = Stage(rules=degraded(flawed_streams=30.0))
+    broken = [{Flaw.TRUNCATED}, {Flaw.TRUNCATED}, {Flaw.TRUNCATED, Flaw.BURST}, {Flaw.BURST}]
+    streamed(stage, [WHOLE] * 8 + broken)
+    assert stage.state is State.DEGRADED
+    assert "4 of 12 streams broke (3 truncated, 2 burst) over the last 30 min" in stage.belief.reason
+    assert stage.kinds == ["degraded"]
+
+
+def test_a_share_of_broken_streams_needs_ten_of_them() -> None:
+    stage = streamed(Stage(rules=degraded(flawed_streams=10.0)), [WHOLE] + [{Flaw.BURST}] * 8)
+    assert stage.state is State.UP
+    assert streamed(stage, [{Flaw.BURST}]).state is State.DEGRADED
+
+
+def test_a_missing_usage_breaks_no_stream() -> None:
+    stage = streamed(Stage(rules=degraded(flawed_streams=10.0)), [{Flaw.NO_USAGE}] * 20)
+    assert stage.state is State.UP
+
+
+def test_looks_without_a_stream_are_not_among_the_streams() -> None:
+    stage = streamed(Stage(rules=degraded(flawed_streams=10.0)), [{Flaw.BURST}] * 5)
+    assert stage.play("tttttttt").belief.holding == {}
+
+
+def test_the_rule_on_streams_lets_go_only_inside_its_limit() -> None:
+    stage = Stage(rules=degraded(flawed_streams=20.0, over=Span(20 * MINUTE)))
+    streamed(stage, [WHOLE] * 14 + [{Flaw.BURST}] * 5)
+    assert stage.state is State.DEGRADED
+    held = []
+    for _ in range(40):
+        streamed(stage, [WHOLE])
+        broken = sum(bool(s.flaws) for s in stage.belief.ring if s.at > stage.now - MINUTE - 20 * MINUTE)
+        held.append((stage.state is State.DEGRADED, broken))
+    assert all(state == (broken >= 4) for state, broken in held if broken != 3)
+    assert stage.state is State.UP
+
+
+@given(st.lists(st.frozensets(st.sampled_from(Flaw), max_size=2), max_size=40), st.floats(5.0, 95.0))
+def test_the_rule_on_streams_holds_beyond_its_limit_and_keeps_its_answer_on_the_edge(
+    looks: list[frozenset[Flaw]], limit: float
+) -> None:
+    stage = Stage(rules=degraded(flawed_streams=limit))
+    for found in looks:
+        held = "flawed_streams" in stage.belief.holding
+        streamed(stage, [set(found)])
+        since = stage.now - MINUTE - 30 * MINUTE
+        streams = [s.flaws & BREAKS for s in stage.belief.ring if s.at > since and s.flaws is not None]
+        holds = "flawed_streams" in stage.belief.holding
+        if len(streams) < 10:
+            assert holds == held
+            continue
+        share = 100.0 * sum(map(bool, streams)) / len(streams)
+        if share > limit:
+            assert holds
+        elif share <= 0.9 * limit:
+            assert not holds
+        else:
+            assert holds == held

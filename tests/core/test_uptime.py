@@ -399,7 +399,7 @@ def test_a_window_has_the_fields_of_the_contract_and_no_others() -> None:
         *("from", "uptime", "strict_uptime", "coverage", "due", "counts"),
         *("down_s", "degraded_s", "unknown_s", "incidents", "mttr_s"),
         *("ttft_ms", "ttft_net_ms", "ttfat_ms", "output_speed", "effective_throughput"),
-        *("e2e_500_ms", "total_ms"),
+        *("e2e_500_ms", "total_ms", "integrity"),
     ]
     assert [field.name for field in fields(Counts)] == [
         *("ok", "degraded", "provider", "throttled", "config", "monitor")

@@ -4,11 +4,12 @@ from dataclasses import replace
 
 import pytest
 
+from monitor.core.identity import is_same_model
 from monitor.core.instant import SECOND
 from monitor.core.observation import DETAIL_KEPT, Observation, Timer, Usage, VendorError, clean
 from monitor.core.outcome import BLAME, Blame, Outcome
 from monitor.core.timeline import Channel, Timeline, Token
-from monitor.core.verdict import Expect, Learnt, Verdict, is_same_model, judge, retry_after, until
+from monitor.core.verdict import Expect, Learnt, Verdict, judge, retry_after, until
 from monitor.core.wire import Fault, FaultKind, Phase
 
 MODEL = "gpt-4.1-nano"
@@ -235,7 +236,7 @@ def test_with_an_expected_model_every_other_name_is_a_swap() -> None:
         ("openai/gpt-4.1-nano", "gpt-4.1-nano", True),
         ("GPT-4.1-nano", "gpt-4.1-nano", True),
         ("gpt-4.1-nano", "gpt-4.1-mini", False),
-        ("gpt-4", "gpt-4-0613", False),
+        ("gpt-4", "gpt-4-0613", True),
         ("llama-3-70b", "llama-3-8b", False),
         ("20250514", "20250514", True),
     ],

@@ -22,7 +22,10 @@ ENDPOINT = [
 ]
 WINDOW = [
     *("from", "uptime", "strict_uptime", "coverage", "due", "counts", "down_s", "degraded_s", "unknown_s"),
-    *("incidents", "mttr_s", *METRICS),
+    *("incidents", "mttr_s", *METRICS, "integrity"),
+]
+INTEGRITY = [
+    *("streams", "truncated", "stalled", "keep_alive_only", "error_in_stream", "burst", "empty", "no_usage"),
 ]
 COUNTS = ["ok", "degraded", "provider", "throttled", "config", "monitor"]
 LAST_PROBE = ["id", "at", "outcome", "blame", "detail", "ttft_ms", "output_speed"]
@@ -93,6 +96,8 @@ def check_window(window: Json) -> None:
         optional_number(window[key])
         assert window[key] is None or 0 <= window[key] <= 100
     check_counts(window["counts"])
+    assert list(window["integrity"]) == INTEGRITY
+    assert all(0 <= number <= window["integrity"]["streams"] for number in window["integrity"].values())
     assert isinstance(window["due"], int)
     assert window["due"] >= sum(window["counts"].values())
     for key in ("down_s", "degraded_s", "unknown_s"):

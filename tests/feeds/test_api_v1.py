@@ -149,6 +149,7 @@ def test_a_window_that_was_not_read_yet_claims_nothing():
     assert list(window_) == shape.WINDOW
     assert [window_[key] for key in ("due", "down_s", "degraded_s", "unknown_s", "incidents")] == [None] * 5
     assert set(window_["counts"].values()) == {None}
+    assert set(window_["integrity"].values()) == {None}
     assert said["windows"]["30d"]["due"] == 120
 
 

@@ -18,6 +18,7 @@ from monitor.store.engine import Database
 AT = from_iso("2026-11-21T22:00:00.123456Z")
 VIEWS = (
     "uptoken_endpoint_state",
+    "uptoken_event",
     "uptoken_gap",
     "uptoken_incident",
     "uptoken_incident_update",
@@ -127,6 +128,8 @@ def test_a_probe_is_shown_with_the_figures_of_the_manual(database: Database) -> 
         "token_source": "usage",
         "detail": None,
         "request_id": None,
+        "flaws": None,
+        "cache_hit": False,
     }
 
 
