@@ -4,6 +4,8 @@ The newest migration that touches a table under a documented view calls
 `monitor.store.views.create`; take that call out of the older one.
 """
 
+import sqlalchemy as sa
+
 from alembic import op
 from monitor.store import views
 
@@ -12,4 +14,16 @@ down_revision = "0001"
 
 
 def upgrade() -> None:
+    _create_blind()
     views.create(op.get_bind())
+
+
+def _create_blind() -> None:
+    op.create_table(
+        "blind",
+        sa.Column("starts", sa.BigInteger(), nullable=False),
+        sa.Column("ends", sa.BigInteger()),
+        sa.Column("need", sa.Text(), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("starts", name="pk_blind"),
+    )

@@ -26,6 +26,7 @@ from monitor.core.degraded import Sample
 from monitor.core.figures import Figures, TokenSource
 from monitor.core.instant import Instant, Span
 from monitor.core.outcome import Blame, Outcome
+from monitor.core.path import Blind, Need
 from monitor.core.slots import Gap, GapReason, Grid, Segment
 from monitor.core.verdict import Learnt
 
@@ -99,12 +100,15 @@ class Step:
     segment: Segment | None = None
     sent: Sent | None = None
     done: Done | None = None
+    blind: Blind | None = None
 
     @property
     def urgent(self) -> bool:
         """Somebody waits for it: it is bad news, changes a state, owes an alert or marks one."""
         bad = self.result is not None and self.result.outcome.blame is Blame.PROVIDER
-        return bool(bad or self.transitions or self.alerts or self.updates or self.sent or self.done)
+        return bool(
+            bad or self.transitions or self.alerts or self.updates or self.sent or self.done or self.blind
+        )
 
 
 # JSON
@@ -133,6 +137,8 @@ def to_json(step: Step) -> Json:
         out["sent"] = _plain(step.sent)
     if step.done is not None:
         out["done"] = _plain(step.done)
+    if step.blind is not None:
+        out["blind"] = _plain(step.blind)
     return out
 
 
@@ -150,6 +156,7 @@ def step_from_json(raw: Json) -> Step:
         segment=_segment(raw["segment"]) if "segment" in raw else None,
         sent=Sent(**raw["sent"]) if "sent" in raw else None,
         done=Done(**raw["done"]) if "done" in raw else None,
+        blind=_blind(raw.get("blind")),
     )
 
 
@@ -207,6 +214,10 @@ def _segment(raw: Json) -> Segment:
         starts=Instant(raw["starts"]),
         ends=None if raw["ends"] is None else Instant(raw["ends"]),
     )
+
+
+def _blind(raw: Json | None) -> Blind | None:
+    return None if raw is None else Blind(**{**raw, "need": Need(raw["need"])})
 
 
 def _transition(raw: Json) -> Transition:
@@ -339,6 +350,8 @@ class Checkpoint:
     """The schedule in force, by endpoint."""
     accounted: Mapping[str, Instant] = field(default_factory=dict)
     """The newest slot of each endpoint that has a result or lies in a gap."""
+    blind: Blind | None = None
+    """The record of our own blindness that is open."""
 
 
 def checkpoint_json(known: Checkpoint) -> Json:
@@ -349,6 +362,7 @@ def checkpoint_json(known: Checkpoint) -> Json:
         "owed": ({"alert": _plain(o.alert), "attempts": o.attempts, "again": o.again} for o in known.owed),
         "segments": (_segment_json(segment) for segment in known.segments.values()),
         "accounted": known.accounted,
+        "blind": None if known.blind is None else _plain(known.blind),
     }
 
 
@@ -365,6 +379,7 @@ def checkpoint_from_json(raw: Json) -> Checkpoint:
         ),
         segments={segment.endpoint: segment for segment in segments},
         accounted=raw["accounted"],
+        blind=_blind(raw.get("blind")),
     )
 
 
@@ -385,6 +400,7 @@ class Known:
         self.owed = {owed.alert.key: owed for owed in start.owed}
         self.segments = dict(start.segments)
         self.accounted = dict(start.accounted)
+        self.blind = start.blind
 
     def apply(self, step: Step) -> None:
         """`step` is durable now. Applying it twice does no harm."""
@@ -398,6 +414,8 @@ class Known:
             self._settle(step.sent)
         if step.segment is not None:
             self.segments[step.segment.endpoint] = step.segment
+        if step.blind is not None:
+            self.blind = step.blind if step.blind.ended is None else None
         slot = slot_of(step)
         if slot is not None:
             self.accounted[slot[0]] = slot[1]
@@ -416,4 +434,5 @@ class Known:
             owed=tuple(self.owed.values()),
             segments=dict(self.segments),
             accounted=dict(self.accounted),
+            blind=self.blind,
         )

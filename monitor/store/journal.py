@@ -20,6 +20,7 @@ from monitor.core.degraded import Sample
 from monitor.core.figures import TokenSource
 from monitor.core.instant import Instant, Span
 from monitor.core.outcome import Blame
+from monitor.core.path import Blind, Need
 from monitor.core.slots import Grid, Segment
 from monitor.core.step import (
     Checkpoint,
@@ -216,6 +217,8 @@ class Journal:
             rows["sent"].append(_sent_row(step.sent))
         if step.done is not None:
             rows["command"].append({"command_id": step.done.command, "done": step.done.at})
+        if step.blind is not None:
+            rows["blind"].append(_blind_row(step.blind))
 
     def _gather_news(
         self, step: Step, rows: dict[str, list[Row]], number: Callable[[str, Instant], int]
@@ -294,6 +297,7 @@ class Journal:
                 for name, slot in accounted.items()
                 if name not in segments or slot >= segments[name].starts
             },
+            blind=_read_blind(connection),
         )
 
     def stopped(self) -> Stopped:
@@ -390,7 +394,7 @@ def _dialect(database: Database) -> tuple[Callable[[Table], Any], Dialect]:
 def _statements(insert: Any) -> dict[str, Any]:
     """By table, in the order in which they must run; `sent` and `command` are updates."""
     belief, incident = insert(schema.belief), insert(schema.incident)
-    segment, hushed = insert(schema.schedule), insert(schema.quiet)
+    segment, hushed, blind = insert(schema.schedule), insert(schema.quiet), insert(schema.blind)
     owed = schema.alert
     return {
         "probe": insert(schema.probe).on_conflict_do_nothing(index_elements=["endpoint_id", "at", "salt"]),
@@ -410,6 +414,9 @@ def _statements(insert: Any) -> dict[str, Any]:
         "alert": insert(schema.alert).on_conflict_do_nothing(),
         "quiet": hushed.on_conflict_do_update(
             index_elements=["endpoint_id", "kind", "starts"], set_={"ends": hushed.excluded.ends}
+        ),
+        "blind": blind.on_conflict_do_update(
+            index_elements=["starts"], set_=_excluded(blind, schema.blind, "starts")
         ),
         "gap": insert(schema.gap).on_conflict_do_nothing(),
         "schedule": segment.on_conflict_do_update(
@@ -537,6 +544,26 @@ def _segment_row(segment: Segment, number: int) -> Row:
         "phase_us": segment.grid.phase,
         "timeout_us": segment.timeout,
     }
+
+
+def _blind_row(blind: Blind) -> Row:
+    return {
+        "starts": blind.started,
+        "ends": blind.ended,
+        "need": str(blind.need),
+        "reason": blind.reason,
+    }
+
+
+def _read_blind(connection: Connection) -> Blind | None:
+    """The record that is open."""
+    table = schema.blind
+    row = connection.execute(
+        select(table).where(table.c.ends.is_(None)).order_by(table.c.starts.desc()).limit(1)
+    ).one_or_none()
+    if row is None:
+        return None
+    return Blind(started=Instant(row.starts), ended=None, need=Need(row.need), reason=row.reason)
 
 
 def _sent_row(sent: Sent) -> Row:

@@ -21,7 +21,11 @@ _KINDS = {
     errno.ETIMEDOUT: FaultKind.TIMEOUT,
 }
 
+_FAR = (errno.ENETUNREACH, errno.EACCES, errno.ENONET)
+"""What a router on the way answers, where the kernel sent what we asked it to send (ICMP)."""
+
 _OURS = {
+    errno.EHOSTUNREACH: "a rule of its own says that there is no way",
     errno.ENETUNREACH: "it has no route there",
     errno.ENETDOWN: "its network is down",
     errno.EADDRNOTAVAIL: "no local address or port is left",
@@ -49,12 +53,21 @@ def kind_of(code: int | None) -> FaultKind:
     return FaultKind.LOCAL if code is None else _KINDS.get(code, FaultKind.LOCAL)
 
 
-def broken(code: int | None, phase: Phase, peer: str) -> Fault:
-    """The fault behind an errno on the way to `peer` (`192.0.2.1 port 443`)."""
-    kind = kind_of(code)
+def never_sent(code: int | None, peer: str) -> Fault:
+    """The fault behind an errno of connecting that came at once: this machine found no way to `peer`."""
+    if code == errno.EHOSTUNREACH:
+        return Fault(FaultKind.LOCAL, Phase.CONNECT, _local(code, peer), code)
+    return broken(code, Phase.CONNECT, peer)
+
+
+def broken(code: int | None, phase: Phase, peer: str, *, answered: bool = False) -> Fault:
+    """The fault behind an errno on the way to `peer` (`192.0.2.1 port 443`).
+
+    `answered`: it did not come at once, so somebody on the way may have said it.
+    """
+    kind = FaultKind.UNREACHABLE if answered and code in _FAR else kind_of(code)
     if kind is FaultKind.LOCAL:
-        reason = "the system call failed" if code is None else _OURS.get(code) or errno.errorcode.get(code)
-        text = f"this machine cannot talk to {peer}: {reason or f'error {code}'}"
+        text = _local(code, peer)
     elif kind is FaultKind.REFUSED:
         text = f"{peer} refuses connections"
     elif kind is FaultKind.UNREACHABLE:
@@ -64,6 +77,11 @@ def broken(code: int | None, phase: Phase, peer: str) -> Fault:
     else:
         text = f"{peer} broke the connection off {_DURING[phase]}"
     return Fault(kind, phase, text, code)
+
+
+def _local(code: int | None, peer: str) -> str:
+    reason = "the system call failed" if code is None else _OURS.get(code) or errno.errorcode.get(code)
+    return f"this machine cannot talk to {peer}: {reason or f'error {code}'}"
 
 
 def closed(phase: Phase, peer: str) -> Fault:
