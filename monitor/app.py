@@ -21,6 +21,7 @@ from typing import Any
 import structlog
 
 from monitor import __version__, compose, notifier, systemd, upkeep
+from monitor.canaries import Canaries, Sight
 from monitor.clock import SYSTEM, Clock
 from monitor.config.secrets import Secrets
 from monitor.config.settings import Config
@@ -341,7 +342,10 @@ class Daemon:
         gate = Gate()
         vigil = Vigil(self._reports(), self._config.site.timezone, start.spell)
         watch = Watch(gate, self._waking, vigil, self._clock.monotonic())
-        pipeline, schedule, reception = self._probing(start, writer, transports, gate, watch)
+        sight = self._sight(start, writer, transports)
+        pipeline, schedule, reception = self._probing(
+            start, writer, transports, gate=gate, watch=watch, sight=sight
+        )
         chores = Upkeep(
             writer=writer, rules=self._rules, maintenance=self._config.maintenance, now=self._clock.now
         )
@@ -354,7 +358,8 @@ class Daemon:
         gc.freeze()
         schedule.start()
         watch.start()
-        parts = _Parts(writer, notify, pipeline, schedule, chores, watch, reception)
+        sight.start()
+        parts = _Parts(writer, notify, pipeline, schedule, chores, watch, sight, reception)
         self._arrange(parts)
         await self._heartbeat(parts)
         async with _receiving(doors, reception):
@@ -379,7 +384,14 @@ class Daemon:
         return journal
 
     def _probing(
-        self, start: Start, writer: Writer, transports: Transports, gate: Gate, watch: Watch
+        self,
+        start: Start,
+        writer: Writer,
+        transports: Transports,
+        *,
+        gate: Gate,
+        watch: Watch,
+        sight: Sight,
     ) -> tuple[Pipeline, Schedule, Reception]:
         def stood_still() -> None:
             pipeline.suspended()
@@ -399,6 +411,7 @@ class Daemon:
             clock=self._clock,
             finished=lambda endpoint: schedule.finished(endpoint),  # noqa: PLW0108 - likewise
             gate=gate,
+            sight=sight,
         )
         schedule = Schedule(
             [
@@ -442,6 +455,17 @@ class Daemon:
         away_since = start.stopped.beat_at if start.stopped.cleanly else None
         reception.resume(start.known.reports, failing, away_since)
         return reception
+
+    def _sight(self, start: Start, writer: Writer, transports: Transports) -> Sight:
+        """Whether we can see, from where the daemon before us left off."""
+        return Sight(
+            Canaries(self._config.canary.places, transports, self._clock.monotonic),
+            writer,
+            self._clock,
+            channels=self._reports(),
+            zone=self._config.site.timezone,
+            held=start.known.blind,
+        )
 
     def _catch_up(self, start: Start, writer: Writer, chores: Upkeep) -> None:
         """What time did while nobody ran, before anything new is seen."""
@@ -551,6 +575,8 @@ class Daemon:
             "at_once": parts.pipeline.gate.limit,
             "held_back": parts.pipeline.gate.waiting,
             "kernel_stamps": self._kernel_stamps,
+            "blind_since": parts.sight.blind and iso(parts.sight.blind.started),
+            "held_results": parts.sight.holding,
             "missed": {str(reason): count for reason, count in beats.missed.items()},
             "clock_steps": beats.clock_steps,
             "reports_heard": parts.reception.tally.heard,
@@ -613,6 +639,7 @@ class Daemon:
         # Who cannot write, or has been deposed, has nothing to wait for and nothing to say.
         able = not (writing.done() or parts.writer.fatal.done())
         await parts.pipeline.stop(CUT_OFF_S if able else 0.0)
+        await parts.sight.stop()
         await parts.schedule.close()
         await parts.notify.stop(LAST_MESSAGES_S if able else 0.0)
         if able and await self._last_steps(parts.writer, writing):
@@ -649,6 +676,7 @@ class _Parts:
     schedule: Schedule
     chores: Upkeep
     watch: Watch
+    sight: Sight
     reception: Reception
 
 

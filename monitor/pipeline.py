@@ -11,7 +11,8 @@ from decimal import Decimal
 
 import structlog
 
-from monitor import __version__
+from monitor import __version__, canaries
+from monitor.canaries import Sight
 from monitor.clock import Clock
 from monitor.core import evidence, identity
 from monitor.core.belief import Belief, Look, Quiet, Rules, confirmation_at
@@ -152,10 +153,13 @@ class Pipeline:
         clock: Clock,
         finished: Callable[[str], None],
         gate: Gate | None = None,
+        sight: Sight | None = None,
     ) -> None:
         """`concurrency` bounds the looks at once by provider, `gate` all of them; `salt` gives 64
-        random bits; `finished` hears when an endpoint is free again."""
+        random bits; `finished` hears when an endpoint is free again; `sight` decides whether a
+        failure was our own (None: it never is)."""
         self.gate = gate or Gate()
+        self._sight = sight
         self._places = {one.id: _Place(one) for one in watched}
         self._writer = writer
         self._purse = purse
@@ -214,14 +218,18 @@ class Pipeline:
     async def _through(self, place: _Place, slot: Instant, *, scheduled: bool) -> None:
         watched = place.watched
         door = self._doors.get(watched.provider)
+        seen: Seen | None = None
         look: Look | None = None
         try:
+            salt = self._salt()
             if door is None:
                 async with self.gate:
-                    look = await self._look(place, slot, scheduled=scheduled)
+                    seen = await self._look(place, slot, salt, scheduled=scheduled)
             else:
                 async with door, self.gate:
-                    look = await self._look(place, slot, scheduled=scheduled)
+                    seen = await self._look(place, slot, salt, scheduled=scheduled)
+            if seen is not None:
+                look = await self._end(place, slot, seen, salt, scheduled=scheduled)
         except asyncio.CancelledError:
             # Only `stop` cancels, and it wants no more than that the look ends.
             cut = "cut off because the monitor was stopped"
@@ -232,7 +240,7 @@ class Pipeline:
         if look is not None:
             self._plan_confirmation(place, look)
 
-    async def _look(self, place: _Place, slot: Instant, *, scheduled: bool) -> Look | None:
+    async def _look(self, place: _Place, slot: Instant, salt: int, *, scheduled: bool) -> Seen | None:
         watched = place.watched
         missed = self._missed(watched, slot) if scheduled else None
         if missed is not None:
@@ -243,18 +251,28 @@ class Pipeline:
         self.tally.in_flight += 1
         try:
             learnt = self._writer.belief(watched.id).learnt
-            salt = self._salt()
             place.began = self._clock.now()
             seen = await look_once(watched, learnt, f"{salt:016x}", self._clock)
         except Exception:
-            # A bug of ours must not look like an outage, and must not stop the others.
-            self.tally.bugs += 1
             log.exception("probe.bug", endpoint=watched.id)
-            detail = "the monitor itself failed at this probe; its log says where"
-            self._store_unseen(watched, slot, Outcome.INTERNAL_ERROR, detail, scheduled=scheduled)
+            self._note_bug(watched, slot, scheduled=scheduled)
             return None
         finally:
             self.tally.in_flight -= 1
+        return seen
+
+    async def _end(
+        self, place: _Place, slot: Instant, seen: Seen, salt: int, *, scheduled: bool
+    ) -> Look | None:
+        """Decide and store. A look that is held keeps nobody waiting but the endpoint's own next one."""
+        watched, sight = place.watched, self._sight
+        if sight is not None and not place.suspended:
+            try:
+                seen = await self._decided(watched, seen, sight)
+            except Exception:
+                log.exception("probe.bug", endpoint=watched.id)
+                self._note_bug(watched, slot, scheduled=scheduled)
+                return None
         if place.suspended:
             stood = "the monitor or its host stood still during this probe, so its times mean nothing"
             self._store_unseen(watched, slot, Outcome.SELF_OVERLOAD, stood, scheduled=scheduled)
@@ -271,6 +289,29 @@ class Pipeline:
             # Nobody listened for some of the time that the slot looks back on.
             return GapReason.NOT_RUNNING
         return None
+
+    def _note_bug(self, watched: Watched, slot: Instant, *, scheduled: bool) -> None:
+        """A bug of ours must not look like an outage, and must not stop the others."""
+        self.tally.bugs += 1
+        detail = "the monitor itself failed at this probe; its log says where"
+        self._store_unseen(watched, slot, Outcome.INTERNAL_ERROR, detail, scheduled=scheduled)
+
+    async def _decided(self, watched: Watched, seen: Seen, sight: Sight) -> Seen:
+        """The look with the verdict that holds, at most 3 s later: the failure may be our own."""
+        before = self._writer.belief(watched.id).last_outcome
+        verdict = await sight.settle(
+            canaries.Look(
+                endpoint=watched.id,
+                vendor=watched.provider,
+                at=seen.at,
+                began=seen.observation.timeline.start,
+                lasts_s=watched.grid.interval / SECOND,
+                worked=before is None or before.works,
+                observation=seen.observation,
+                verdict=seen.verdict,
+            )
+        )
+        return replace(seen, verdict=verdict)
 
     # Out
 

@@ -17,6 +17,7 @@ def upgrade() -> None:
     _create_reports()
     _evidence()
     _event()
+    _create_blind()
     views.create(op.get_bind())
 
 
@@ -54,3 +55,14 @@ def _event() -> None:
         sa.PrimaryKeyConstraint("endpoint_id", "at", "number", name="pk_event"),
     )
     op.create_index("ix_event_at", "event", ["at"])
+
+
+def _create_blind() -> None:
+    op.create_table(
+        "blind",
+        sa.Column("starts", sa.BigInteger(), nullable=False),
+        sa.Column("ends", sa.BigInteger()),
+        sa.Column("need", sa.Text(), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("starts", name="pk_blind"),
+    )

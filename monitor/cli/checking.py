@@ -163,6 +163,9 @@ def _print(found: Found) -> None:
     for words in found.connected:
         printing.line(words)
     if enabled:
+        asked = ", ".join(config.canary.addresses)
+        none = "none, so that a network lost here may look like an outage"
+        printing.line(f"canaries, asked only when something fails: {asked or none}")
         _print_bill(found)
 
 
@@ -200,6 +203,7 @@ def _document(found: Found) -> dict[str, Any]:
         "disabled": len(config.endpoints) - len(enabled),
         "providers": len({one.provider for one in enabled}),
         "channels": list(config.channels),
+        "canaries": list(config.canary.addresses),
         "warnings": list(map(str, config.warnings)),
         "problems": list(found.problems),
         "secrets": found.secrets,

@@ -36,10 +36,10 @@ def status(given: str | None, id: str | None, *, as_json: bool) -> None:  # noqa
     if as_json:
         from monitor.cli import printing
 
-        daemon = json.loads(api_v1.daemon(found.snapshot))["daemon"]
-        printing.document({**json.loads(api_v1.endpoints(found.snapshot)), "daemon": daemon})
+        own = json.loads(api_v1.daemon(found.snapshot))
+        printing.document({**own, **json.loads(api_v1.endpoints(found.snapshot))})
         return
-    recorded.print_if_stale(found.snapshot.heartbeat, found.snapshot.now)
+    recorded.print_if_stale(found.snapshot.heartbeat, found.snapshot.now, found.snapshot.blind_now)
     if only is None:
         standings.show_all(found.snapshot)
         recorded.print_in_passing(found.snapshot.heartbeat, found.snapshot.now)

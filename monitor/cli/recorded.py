@@ -12,7 +12,17 @@ from monitor.config.settings import Config
 from monitor.core import overload
 from monitor.core.identity import Event
 from monitor.core.instant import Instant, say
-from monitor.core.snapshot import EndpointSnapshot, Heartbeat, Listing, Snapshot, Story, heard, standing
+from monitor.core.path import Blind
+from monitor.core.snapshot import (
+    BLIND_TOLD,
+    EndpointSnapshot,
+    Heartbeat,
+    Listing,
+    Snapshot,
+    Story,
+    heard,
+    standing,
+)
 from monitor.core.uptime import Record, Window, window
 from monitor.store import history
 from monitor.store.engine import Database
@@ -44,12 +54,13 @@ def read(config: Config, only: str | None, windows: Sequence[Window]) -> Recorde
     now = clock.now()
     wanted = [one for one in listings(config) if only in (None, one.id)]
     with loading.database(config) as database:
-        heads, heartbeat, newest, stories = database.read(
+        heads, heartbeat, newest, stories, blind = database.read(
             lambda moment: (
                 (heads := history.heads(moment)),
                 history.heartbeat(moment),
                 history.newest_fact(moment, heads.values()),
                 history.incidents(moment, _INCIDENTS),
+                history.blind(moment, Instant(now - BLIND_TOLD)),
             )
         )
         endpoints, spent = [], {}
@@ -68,6 +79,7 @@ def read(config: Config, only: str | None, windows: Sequence[Window]) -> Recorde
         heartbeat=heartbeat,
         endpoints=tuple(endpoints),
         incidents=tuple(stories),
+        blind=tuple(blind),
     )
     return Recorded(snapshot, spent, events)
 
@@ -109,9 +121,11 @@ def stories(config: Config, limit: int) -> tuple[list[Story], Heartbeat | None]:
         return database.read(lambda moment: (history.incidents(moment, limit), history.heartbeat(moment)))
 
 
-def print_if_stale(heartbeat: Heartbeat | None, now: Instant) -> None:
-    """Nobody vouches for what follows: say so first."""
+def print_if_stale(heartbeat: Heartbeat | None, now: Instant, blind: Blind | None = None) -> None:
+    """Nobody vouches for what follows, or the monitor cannot see: say so first."""
     words = _why_stale(heartbeat, now)
+    if words is None and blind is not None:
+        words = f"{blind.reason}, for {say(max(0, now - blind.started))}."
     if words is not None:
         printing.line(Ink(words, "bold yellow"))
         printing.line()

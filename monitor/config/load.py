@@ -20,6 +20,7 @@ from monitor.config.problem import ConfigError, KeyPath, Problem
 from monitor.config.secrets import SecretText, is_secret
 from monitor.config.settings import (
     Budget,
+    Canary,
     Channel,
     Config,
     Database,
@@ -46,6 +47,7 @@ _SECTIONS = (
     "channel",
     "alert",
     "budget",
+    "canary",
     "maintenance",
 )
 
@@ -91,6 +93,7 @@ def load(
         channels=channels,
         alert=alert,
         budget=_section(Budget, tree, "budget", found) if "budget" in tree else None,
+        canary=_section(Canary, tree, "canary", found) or Canary(),
         maintenance=_maintenance(tree, site, watched, moment, found),
         secrets=secrets,
         warnings=found.warnings,

@@ -20,6 +20,7 @@ from monitor.config.inherit import Shape, kinds_of, shape_of
 from monitor.config.maintenance import Maintenance
 from monitor.config.settings import (
     Budget,
+    Canary,
     Channel,
     Database,
     EndpointAlert,
@@ -65,6 +66,7 @@ def json_schema(protocols: Mapping[str, type[EndpointSettings]]) -> Schema:
                 "channel": _named(_strict(Channel, {"name"})),
                 "alert": _closed(_inheritable(EndpointAlert)),
                 "budget": _strict(Budget),
+                "canary": _strict(Canary),
                 "maintenance": {"type": "array", "items": _strict(Maintenance)},
             }
         ),

@@ -47,6 +47,7 @@ DEFAULT_PROMPT = (
 )
 """One word to check, then prose to the limit, so that there is a speed to measure."""
 
+_HOST = re.compile(r"[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\]")
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _LABEL_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 _WIRE_HEADERS = frozenset(
@@ -361,6 +362,29 @@ class Push(Table):
     listen: Listen = TcpAddress("127.0.0.1", 8481)
 
 
+def _canary(text: str) -> str:
+    host, _, port = text.rpartition(":")
+    number = int(port[:6]) if port.isascii() and port.isdigit() else 0
+    if not _HOST.fullmatch(host) or not 1 <= number <= 65535:
+        raise ValueError(f'{quoted(text)} is no host and port such as "1.1.1.1:443" or "[2606:4700::1]:443"')
+    return text
+
+
+class Canary(Table):
+    """Whom to ask whether the monitor has a network, when it might be that it has none."""
+
+    addresses: Annotated[
+        tuple[Annotated[Text, AfterValidator(_canary)], ...], Field(strict=False, max_length=32)
+    ] = ("1.1.1.1:443", "8.8.8.8:443", "9.9.9.9:443", "one.one.one.one:443", "dns.google:443")
+    """Host and port each, in several networks, IP addresses and names; none of them: nobody is asked."""
+
+    @property
+    def places(self) -> tuple[tuple[str, int], ...]:
+        """Each as a host, without brackets, and a port."""
+        apart = (text.rpartition(":") for text in self.addresses)
+        return tuple((host.strip("[]"), int(port)) for host, _, port in apart)
+
+
 Occasion = Literal["down", "degraded", "config", "monitor", "reminder"]
 """What a channel can be told about."""
 
@@ -406,6 +430,7 @@ class Config:
     channels: Mapping[str, Channel] = field(default_factory=dict)
     alert: EndpointAlert = field(default_factory=EndpointAlert)
     budget: Budget | None = None
+    canary: Canary = field(default_factory=Canary)
     maintenance: tuple[Maintenance, ...] = ()
     location: str = LOCATION
     secrets: Mapping[SecretText, KeyPath] = field(default_factory=dict)

@@ -54,6 +54,12 @@ up_after = 2                    # good ones in a row
 confirm_every = "10s"           # how soon to look again after a failure; "0s" = only when due
 reminder = "4h"                 # while it lasts; false = none
 
+# Who is asked, when something fails, whether it is only our own network that is gone: a connection is
+# opened and closed, nothing is sent. In peace nobody is asked; [] = never. Where a firewall lets only
+# providers through, name what it lets through.
+#[canary]
+#addresses = ["1.1.1.1:443", "8.8.8.8:443", "9.9.9.9:443", "one.one.one.one:443", "dns.google:443"]
+
 # Looks in these hours count nowhere, and nobody is woken.
 #[[maintenance]]
 #title = "weekly update"

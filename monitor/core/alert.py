@@ -237,6 +237,17 @@ def closed(subject: Subject, facts: Facts, why: str) -> Message:
     return Message(f"CLOSED: {subject.title}", _closed_by_link(lines, subject))
 
 
+def withdrawn(subject: Subject, facts: Facts, why: str) -> Message:
+    """An alarm that is taken back: it was we who could not see."""
+    since = clock(facts.since, subject.timezone)
+    lines = [
+        f"The alarm about {subject.id}, said to be so since {since}, is withdrawn: how it stands is unknown.",
+        f"Why: {why}.",
+        f"It was: {facts.reason}",
+    ]
+    return Message(f"WITHDRAWN: {subject.title}", _closed_by_link(lines, subject))
+
+
 def clock(moment: Instant, timezone: tzinfo | None) -> str:
     """`2026-11-21 23:00 CET`, in the site's zone."""
     local = as_datetime(moment)

@@ -206,7 +206,18 @@ class Removed:
     """The endpoint is no longer configured."""
 
 
-Event = Look | Tick | Hush | Removed
+@dataclass(frozen=True, slots=True)
+class Withdrawn:
+    """What was said of the endpoint since then was said too early: it was we who could not see."""
+
+    since: Instant
+    why: str
+
+
+WITHDRAWN = "withdrawn"
+"""The last word of an incident that was none."""
+
+Event = Look | Tick | Hush | Removed | Withdrawn
 
 
 # Consequences
@@ -298,6 +309,8 @@ def advance(belief: Belief, event: Event, rules: Rules, now: Instant) -> Consequ
             _hush(draft, event)
         case Removed():
             _removed(draft)
+        case Withdrawn():
+            _withdraw(draft, event)
         case _:
             assert_never(event)
     return Consequence(
@@ -791,3 +804,35 @@ def _removed(draft: _Draft) -> None:
         )
         _note(draft, incident, "resolved", f"Closed: {why}", ended=draft.now)
     draft.belief = replace(belief, incident=None, misconfigured=None, quiet={})
+
+
+def _withdraw(draft: _Draft, event: Withdrawn) -> None:
+    belief = draft.belief
+    incident = belief.incident
+    if incident is None or incident.started < event.since:
+        return
+    incident = replace(incident, sequence=incident.sequence + 1)
+    draft.alerts += alert.owed(
+        alert.withdrawn(draft.rules.subject, _facts(draft, incident), event.why),
+        incident=incident.id,
+        sequence=incident.sequence,
+        kind=Kind.CLOSED,
+        endpoint=belief.endpoint,
+        channels=incident.alarmed,
+        at=draft.now,
+    )
+    _note(draft, incident, WITHDRAWN, f"Withdrawn: {event.why}", ended=draft.now)
+    # From its beginning on we knew nothing: no second of that time counts as down.
+    if belief.state is not State.UNKNOWN:
+        draft.transitions.append(
+            Transition(
+                endpoint=belief.endpoint,
+                sequence=belief.sequence,
+                at=draft.now,
+                effective_at=belief.since,
+                before=belief.state,
+                after=State.UNKNOWN,
+                reason=event.why,
+            )
+        )
+    draft.belief = replace(belief, state=State.UNKNOWN, reason=event.why, runs=Runs(), incident=None)

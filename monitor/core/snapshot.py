@@ -14,8 +14,9 @@ from typing import Any
 
 from monitor.core.belief import LAPSE, Belief, Quiet, State
 from monitor.core.budget import Price
-from monitor.core.instant import SECOND, Instant, Span
+from monitor.core.instant import DAY, SECOND, Instant, Span
 from monitor.core.outcome import Blame, Outcome
+from monitor.core.path import Blind
 from monitor.core.step import Result
 from monitor.core.uptime import (
     Bar,
@@ -33,6 +34,8 @@ from monitor.core.uptime import (
 
 STALE_AFTER = Span(30 * SECOND)
 """A heartbeat that is older than this no longer vouches for anything."""
+BLIND_TOLD = Span(90 * DAY)
+"""How far back it is told when the monitor itself could not see."""
 
 
 class Shown(enum.StrEnum):
@@ -249,9 +252,16 @@ class Snapshot:
     """In the config's order."""
     incidents: tuple[Story, ...] = ()
     """Newest first: all that are open, and the last of those that are over."""
+    blind: tuple[Blind, ...] = ()
+    """When the monitor itself could not see, newest first."""
 
     def endpoint(self, id_: str) -> EndpointSnapshot | None:
         return next((one for one in self.endpoints if one.id == id_), None)
+
+    @property
+    def blind_now(self) -> Blind | None:
+        """The record of blindness that is open, where somebody vouches for it."""
+        return next((one for one in self.blind if one.ended is None), None) if not self.stale else None
 
     @property
     def open_incidents(self) -> tuple[Story, ...]:

@@ -29,6 +29,7 @@ from monitor.core.figures import Figures, TokenSource
 from monitor.core.instant import Instant, Span
 from monitor.core.integrity import NO_FLAW, Flaw
 from monitor.core.outcome import Blame, Outcome
+from monitor.core.path import Blind, Need
 from monitor.core.report import Report, Word
 from monitor.core.slots import Gap, GapReason, Grid, Segment
 from monitor.core.verdict import Learnt
@@ -112,12 +113,15 @@ class Step:
     report: Report | None = None
     events: tuple[identity.Event, ...] = ()
     """What the result tells of who answers."""
+    blind: Blind | None = None
 
     @property
     def urgent(self) -> bool:
         """Somebody waits for it: it is bad news, changes a state, owes an alert or marks one."""
         bad = self.result is not None and self.result.outcome.blame is Blame.PROVIDER
-        return bool(bad or self.transitions or self.alerts or self.updates or self.sent or self.done)
+        return bool(
+            bad or self.transitions or self.alerts or self.updates or self.sent or self.done or self.blind
+        )
 
 
 # JSON
@@ -142,6 +146,8 @@ def to_json(step: Step) -> Json:
         out["segment"] = _segment_json(step.segment)
     if step.report is not None:
         out["report"] = _slim(step.report)
+    if step.blind is not None:
+        out["blind"] = _plain(step.blind)
     return out
 
 
@@ -160,9 +166,8 @@ def step_from_json(raw: Json) -> Step:
         sent=Sent(**raw["sent"]) if "sent" in raw else None,
         done=Done(**raw["done"]) if "done" in raw else None,
         report=_report(raw["report"]) if "report" in raw else None,
-        events=tuple(
-            identity.Event(**{**e, "kind": identity.Change(e["kind"])}) for e in raw.get("events", ())
-        ),
+        events=tuple(map(_event, raw.get("events", ()))),
+        blind=_blind(raw.get("blind")),
     )
 
 
@@ -233,6 +238,10 @@ def _segment(raw: Json) -> Segment:
 
 def _event(raw: Json) -> identity.Event:
     return identity.Event(**{**raw, "kind": identity.Change(raw["kind"])})
+
+
+def _blind(raw: Json | None) -> Blind | None:
+    return None if raw is None else Blind(**{**raw, "need": Need(raw["need"])})
 
 
 def _transition(raw: Json) -> Transition:
@@ -389,6 +398,8 @@ class Checkpoint:
     """The newest slot of each endpoint that has a result or lies in a gap."""
     reports: Mapping[str, Report] = field(default_factory=dict)
     """The newest report of each endpoint that reports by itself."""
+    blind: Blind | None = None
+    """The record of our own blindness that is open."""
 
 
 def checkpoint_json(known: Checkpoint) -> Json:
@@ -400,6 +411,7 @@ def checkpoint_json(known: Checkpoint) -> Json:
         "segments": (_segment_json(segment) for segment in known.segments.values()),
         "accounted": known.accounted,
         "reports": (_slim(report) for report in known.reports.values()),
+        "blind": None if known.blind is None else _plain(known.blind),
     }
 
 
@@ -417,6 +429,7 @@ def checkpoint_from_json(raw: Json) -> Checkpoint:
         segments={segment.endpoint: segment for segment in segments},
         accounted=raw["accounted"],
         reports={one["endpoint"]: _report(one) for one in raw.get("reports", ())},
+        blind=_blind(raw.get("blind")),
     )
 
 
@@ -438,6 +451,7 @@ class Known:
         self.segments = dict(start.segments)
         self.accounted = dict(start.accounted)
         self.reports = dict(start.reports)
+        self.blind = start.blind
 
     def apply(self, step: Step) -> None:
         """`step` is durable now. Applying it twice does no harm."""
@@ -453,6 +467,8 @@ class Known:
             self.segments[step.segment.endpoint] = step.segment
         if step.report is not None:
             self.reports[step.report.endpoint] = step.report
+        if step.blind is not None:
+            self.blind = step.blind if step.blind.ended is None else None
         slot = slot_of(step)
         if slot is not None:
             self.accounted[slot[0]] = slot[1]
@@ -472,4 +488,5 @@ class Known:
             segments=dict(self.segments),
             accounted=dict(self.accounted),
             reports=dict(self.reports),
+            blind=self.blind,
         )

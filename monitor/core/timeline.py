@@ -77,6 +77,8 @@ class Timeline:
     bounds: set[str] = field(default_factory=set)
     """Which of the moments and lengths above are only the latest, or the longest, that can be."""
     tokens: list[Token] = field(default_factory=list)
+    peers: tuple[str, ...] = ()
+    """The addresses that were tried, those of the proxy where there is one; empty for a Unix socket."""
 
     def stood(self) -> float:
         """The moment at which the connection stood and nothing had been said on it."""

@@ -11,7 +11,7 @@ from decimal import Decimal
 from typing import Any
 
 from monitor.core.budget import Price, money
-from monitor.core.evidence import Evidence, Kind
+from monitor.core.evidence import Evidence, Happening, Kind
 from monitor.core.figures import Figures
 from monitor.core.identity import Event
 from monitor.core.instant import Instant, iso
@@ -93,8 +93,18 @@ def incidents(stories: Iterable[Story]) -> bytes:
 
 
 def daemon(snapshot: Snapshot) -> bytes:
-    """`/api/v1/daemon`, for operators: what the daemon says of itself; null before its first sign of life."""
-    return _bytes({**_head(snapshot), "daemon": _daemon(snapshot.heartbeat)})
+    """`/api/v1/daemon`, for operators: what the daemon says of itself (null before its first sign of life),
+    and when it could not see.
+    """
+    return _bytes({**_head(snapshot), "daemon": _daemon(snapshot.heartbeat), "blind": blind(snapshot)})
+
+
+def blind(snapshot: Snapshot) -> list[Json]:
+    """When the monitor itself could not see, newest first; `ended_at` is null while it lasts."""
+    return [
+        {"started_at": _moment(one.started), "ended_at": _moment(one.ended), "reason": one.reason}
+        for one in snapshot.blind
+    ]
 
 
 def error(code: str, message: str) -> bytes:

@@ -15,12 +15,13 @@ from sqlalchemy import Connection, Row, Select, and_, func, or_, select, tuple_
 from sqlalchemy.schema import Column
 
 from monitor.core import evidence as proof
-from monitor.core.belief import Belief, State
+from monitor.core.belief import WITHDRAWN, Belief, State
 from monitor.core.evidence import Evidence
 from monitor.core.figures import Figures, TokenSource
 from monitor.core.identity import Change, Event, place_of
 from monitor.core.instant import MINUTE, Instant, Span
 from monitor.core.outcome import Blame
+from monitor.core.path import Blind, Need
 from monitor.core.slots import Gap, GapReason, Grid, Segment
 from monitor.core.snapshot import Heartbeat, Story, Told
 from monitor.core.step import Result, belief_from_json, probe_id
@@ -332,13 +333,20 @@ def quiet(connection: Connection, number: int, since: Instant) -> list[Stretch]:
 
 
 def incident_stretches(connection: Connection, number: int, since: Instant) -> list[Stretch]:
-    """When the incidents of an endpoint lasted that had not ended by `since`."""
-    incident, member = schema.incident, schema.incident_endpoint
+    """When the incidents of an endpoint lasted that had not ended by `since`; those withdrawn were none."""
+    incident, member, told = schema.incident, schema.incident_endpoint, schema.incident_update
+    withdrawn = (
+        select(told.c.incident_id)
+        .where(told.c.incident_id == incident.c.id, told.c.status == WITHDRAWN)
+        .exists()
+    )
     query = (
         select(incident.c.started_at, incident.c.ended_at)
         .join(member, member.c.incident_id == incident.c.id)
         .where(
-            member.c.endpoint_id == number, or_(incident.c.ended_at.is_(None), incident.c.ended_at > since)
+            member.c.endpoint_id == number,
+            or_(incident.c.ended_at.is_(None), incident.c.ended_at > since),
+            ~withdrawn,
         )
     )
     return [_stretch(started, ended) for started, ended in connection.execute(query)]
@@ -503,6 +511,23 @@ def heartbeat(connection: Connection) -> Heartbeat | None:
 def _object(text: str) -> Mapping[str, Any]:
     found = json.loads(text) if text else {}
     return found if isinstance(found, dict) else {}
+
+
+def blind(connection: Connection, since: Instant) -> list[Blind]:
+    """When the monitor itself could not see, newest first: what had not ended by `since`."""
+    table = schema.blind
+    query = (
+        select(table).where(or_(table.c.ends.is_(None), table.c.ends > since)).order_by(table.c.starts.desc())
+    )
+    return [
+        Blind(
+            started=Instant(row.starts),
+            ended=None if row.ends is None else Instant(row.ends),
+            need=Need(row.need),
+            reason=row.reason,
+        )
+        for row in connection.execute(query)
+    ]
 
 
 def newest_fact(connection: Connection, known: Iterable[Head]) -> Instant | None:

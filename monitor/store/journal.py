@@ -21,6 +21,7 @@ from monitor.core.degraded import Sample
 from monitor.core.figures import TokenSource
 from monitor.core.instant import Instant, Span
 from monitor.core.outcome import Blame
+from monitor.core.path import Blind, Need
 from monitor.core.report import Report, Word
 from monitor.core.slots import Grid, Segment
 from monitor.core.step import (
@@ -225,6 +226,8 @@ class Journal:
             rows["command"].append({"command_id": step.done.command, "done": step.done.at})
         if step.report is not None:
             rows["report"].append(_report_row(step.report, number(step.report.endpoint, step.report.at)))
+        if step.blind is not None:
+            rows["blind"].append(_blind_row(step.blind))
 
     def _gather_news(
         self, step: Step, rows: dict[str, list[Row]], number: Callable[[str, Instant], int]
@@ -304,6 +307,7 @@ class Journal:
                 if name not in segments or slot >= segments[name].starts
             },
             reports=_read_reports(connection, names),
+            blind=_read_blind(connection),
         )
 
     def stopped(self) -> Stopped:
@@ -400,7 +404,7 @@ def _dialect(database: Database) -> tuple[Callable[[Table], Any], Dialect]:
 def _statements(insert: Any) -> dict[str, Any]:
     """By table, in the order in which they must run; `sent` and `command` are updates."""
     belief, incident = insert(schema.belief), insert(schema.incident)
-    segment, hushed = insert(schema.schedule), insert(schema.quiet)
+    segment, hushed, blind = insert(schema.schedule), insert(schema.quiet), insert(schema.blind)
     owed, reported = schema.alert, insert(schema.report)
     return {
         "probe": insert(schema.probe).on_conflict_do_nothing(index_elements=["endpoint_id", "at", "salt"]),
@@ -423,6 +427,9 @@ def _statements(insert: Any) -> dict[str, Any]:
             index_elements=["endpoint_id", "kind", "starts"], set_={"ends": hushed.excluded.ends}
         ),
         "event": insert(schema.event).on_conflict_do_nothing(),
+        "blind": blind.on_conflict_do_update(
+            index_elements=["starts"], set_=_excluded(blind, schema.blind, "starts")
+        ),
         "gap": insert(schema.gap).on_conflict_do_nothing(),
         "schedule": segment.on_conflict_do_update(
             index_elements=["endpoint_id", "starts"],
@@ -587,6 +594,26 @@ def _report_row(report: Report, number: int) -> Row:
         "message": report.message,
         "duration_us": None if report.duration_ms is None else round(report.duration_ms * 1000.0),
     }
+
+
+def _blind_row(blind: Blind) -> Row:
+    return {
+        "starts": blind.started,
+        "ends": blind.ended,
+        "need": str(blind.need),
+        "reason": blind.reason,
+    }
+
+
+def _read_blind(connection: Connection) -> Blind | None:
+    """The record that is open."""
+    table = schema.blind
+    row = connection.execute(
+        select(table).where(table.c.ends.is_(None)).order_by(table.c.starts.desc()).limit(1)
+    ).one_or_none()
+    if row is None:
+        return None
+    return Blind(started=Instant(row.starts), ended=None, need=Need(row.need), reason=row.reason)
 
 
 def _sent_row(sent: Sent) -> Row:

@@ -158,6 +158,16 @@ quiet = Table(
     PrimaryKeyConstraint("endpoint_id", "kind", "starts"),
 )
 
+blind = Table(
+    "blind",
+    metadata,
+    Column("starts", BigInteger, nullable=False),
+    Column("ends", BigInteger, comment="null while it lasts"),
+    Column("need", Text, nullable=False, comment="internet, lan or names: what was lost first"),
+    Column("reason", Text, nullable=False),
+    PrimaryKeyConstraint("starts"),
+)
+
 belief = Table(
     "belief",
     metadata,

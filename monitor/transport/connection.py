@@ -254,6 +254,7 @@ class Connection:
 
     async def _reach(self, host: str, port: int) -> None:
         addresses = await self._resolve(host, port)
+        self._timeline.peers = tuple(address.sockaddr[0] for address in addresses)
         self._phase = Phase.CONNECT
         self._peer = _several(addresses)
         await self._connect(

@@ -30,6 +30,7 @@ _TOLD = {
 }
 
 _OURS = {
+    errno.EHOSTUNREACH: "a rule of its own says that there is no way",
     errno.ENETUNREACH: "it has no route there",
     errno.ENETDOWN: "its network is down",
     errno.EADDRNOTAVAIL: "no local address or port is left",
@@ -62,12 +63,18 @@ def kind_of(code: int | None, *, told: bool = False) -> FaultKind:
     return _KINDS.get(code) or (_TOLD.get(code) if told else None) or FaultKind.LOCAL
 
 
+def never_sent(code: int | None, peer: str) -> Fault:
+    """The fault behind an errno of connecting that came at once: this machine found no way to `peer`."""
+    if code == errno.EHOSTUNREACH:
+        return Fault(FaultKind.LOCAL, Phase.CONNECT, _local(code, peer), code)
+    return broken(code, Phase.CONNECT, peer)
+
+
 def broken(code: int | None, phase: Phase, peer: str, *, told: bool = False) -> Fault:
     """The fault behind an errno on the way to `peer` (`192.0.2.1 port 443`); `told` as in `kind_of`."""
     kind = kind_of(code, told=told)
     if kind is FaultKind.LOCAL:
-        reason = "the system call failed" if code is None else _OURS.get(code) or errno.errorcode.get(code)
-        text = f"this machine cannot talk to {peer}: {reason or f'error {code}'}"
+        text = _local(code, peer)
     elif kind is FaultKind.REFUSED:
         text = f"{peer} refuses connections"
     elif kind is FaultKind.UNREACHABLE:
@@ -77,6 +84,11 @@ def broken(code: int | None, phase: Phase, peer: str, *, told: bool = False) -> 
     else:
         text = f"{peer} broke the connection off {_DURING[phase]}"
     return Fault(kind, phase, text, code)
+
+
+def _local(code: int | None, peer: str) -> str:
+    reason = "the system call failed" if code is None else _OURS.get(code) or errno.errorcode.get(code)
+    return f"this machine cannot talk to {peer}: {reason or f'error {code}'}"
 
 
 def closed(phase: Phase, peer: str) -> Fault:

@@ -188,7 +188,9 @@ class _Asking:
         host, port = (self._host, self._port) if self._proxy is None else (self._proxy.host, self._proxy.port)
         found = literal(host, port)
         try:
-            return [*(await self._resolve(host, port) if found is None else [self._fitting(found, host)])]
+            places = await self._resolve(host, port) if found is None else [self._fitting(found, host)]
+            self.timeline.peers = tuple(address.sockaddr[0] for address in places)
+            return [*places]
         except TimeUp:
             raise WireFault(
                 self._blamed(said.late(Phase.DNS, host, "", self._limit_s)), monotonic()

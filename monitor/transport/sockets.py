@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from monitor.clock import monotonic
 from monitor.core.wire import Fault, FaultKind, Phase, WireFault
-from monitor.transport.fault import broken
+from monitor.transport.fault import broken, never_sent
 from monitor.transport.patience import Patience
 from monitor.transport.resolver import Address
 from monitor.transport.stamps import Stamps, tcp_info
@@ -181,7 +181,7 @@ class _Race:
         try:
             sock = socket.socket(address.family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         except OSError as exc:
-            self._failed(address, exc.errno)
+            self._failures.append(never_sent(exc.errno, str(address)))
             return False
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         # Before it connects, so that not even the first segment goes without.
@@ -195,7 +195,7 @@ class _Race:
             self._loop.add_writer(sock.fileno(), self._settled, sock)
             return True
         sock.close()
-        self._failed(address, code)
+        self._failures.append(never_sent(code, str(address)))
         return False
 
     def _settled(self, sock: socket.socket) -> None:
@@ -211,7 +211,7 @@ class _Race:
             self._finish()
         else:
             sock.close()
-            self._failed(address, code, told=True)
+            self._failures.append(broken(code, Phase.CONNECT, str(address), told=True))
             self.next()
 
     def _won(self, sock: socket.socket, address: Address, started: float, now: float) -> None:
@@ -223,9 +223,6 @@ class _Race:
     def _finish(self) -> None:
         if not self.over.done():
             self.over.set_result(None)
-
-    def _failed(self, address: Address, code: int | None, *, told: bool = False) -> None:
-        self._failures.append(broken(code, Phase.CONNECT, str(address), told=told))
 
     def _stop_timer(self) -> None:
         if self._timer is not None:

@@ -285,7 +285,7 @@ class Transports:
     """One wire for each kind of way; they share the resolver and the turns at TLS handshakes."""
 
     def __init__(self, waking: Waking | None = None) -> None:
-        self._resolver = Resolver()
+        self.resolver = Resolver()
         self._turns = Turns()
         self._waking = waking
         self.stamps = stamps()
@@ -318,7 +318,7 @@ class Transports:
                 ip=ip,
                 ca_file=ca_file,
                 proxy=proxy,
-                resolver=self._resolver,
+                resolver=self.resolver,
                 turns=self._turns,
                 waking=self._waking,
                 bare=bare,
@@ -328,7 +328,7 @@ class Transports:
     def _http2(self, ip: Ip, ca_file: Path | None, proxy: Proxy | None, bare: Wire) -> Http2Wire:
         return Http2Wire(
             Means2(
-                resolver=self._resolver,
+                resolver=self.resolver,
                 turns=self._turns,
                 context=http2_context_for(ca_file),
                 ip=ip,
@@ -340,7 +340,7 @@ class Transports:
 
     async def aclose(self) -> None:
         """End the resolver."""
-        await self._resolver.aclose()
+        await self.resolver.aclose()
 
 
 @asynccontextmanager

@@ -18,7 +18,9 @@ from monitor.clock import Clock
 from monitor.core.belief import Belief, Quiet, State
 from monitor.core.instant import SECOND, Instant, Span
 from monitor.core.outcome import Outcome
+from monitor.core.path import Blind
 from monitor.core.snapshot import (
+    BLIND_TOLD,
     EndpointSnapshot,
     Heartbeat,
     Listing,
@@ -61,6 +63,7 @@ class Found:
     heartbeat: Heartbeat | None
     newest: Instant | None
     incidents: Sequence[Story]
+    blind: Sequence[Blind] = ()
 
     @property
     def same_as(self) -> object:
@@ -69,7 +72,7 @@ class Found:
             (head.number, head.belief and head.belief.sequence, head.last and head.last.probe_id)
             for head in self.heads.values()
         )
-        return self.newest, sequences, len(self.incidents)
+        return self.newest, sequences, len(self.incidents), tuple(self.blind)
 
 
 class Snapshots:
@@ -167,6 +170,7 @@ class Snapshots:
                 heartbeat=history.heartbeat(moment),
                 newest=history.newest_fact(moment, heads.values()),
                 incidents=history.incidents(moment, INCIDENTS),
+                blind=history.blind(moment, Instant(now - BLIND_TOLD)),
             )
 
         return self._database.read(work)
@@ -198,6 +202,7 @@ class Snapshots:
                 self._endpoint(one, found.heads.get(one.id), found.now) for one in self._listings
             ),
             incidents=tuple(found.incidents),
+            blind=tuple(found.blind),
         )
 
     def _endpoint(self, listing: Listing, head: Head | None, now: Instant) -> EndpointSnapshot:
@@ -246,6 +251,7 @@ class Snapshots:
             heartbeat=_heartbeat(document) or (None if held is None else held.heartbeat),
             endpoints=tuple(endpoints),
             incidents=() if held is None else held.incidents,
+            blind=() if held is None else held.blind,
         )
 
     def _note_away(self, away: DatabaseAway) -> None:

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,7 +33,7 @@ Line = dict[str, Any]
 class Daemon:
     """One running daemon."""
 
-    def __init__(self, config: Path, state: Path, env: dict[str, str]) -> None:
+    def __init__(self, config: Path, state: Path, env: dict[str, str], inside: Sequence[str] = ()) -> None:
         self.lines: list[Line] = []
         self.started = time.monotonic()
         self._news = threading.Condition()
@@ -41,7 +41,7 @@ class Daemon:
         reading, writing = os.pipe()
         try:
             self._process = child.start(
-                [sys.executable, "-m", "monitor", "run", "--config", config],
+                [*inside, sys.executable, "-m", "monitor", "run", "--config", config],
                 env={**_bare_environment(), "UPTOKEN_STATE": str(state), **env},
                 cwd=TOP,
                 stdout=subprocess.DEVNULL,
@@ -134,6 +134,8 @@ class Home:
 
     folder: Path
     database_url: str
+    inside: Sequence[str] = ()
+    """What its daemons are started with, to run in a namespace."""
     daemons: list[Daemon] = field(default_factory=list)
     _records: Records | None = None
 
@@ -152,7 +154,7 @@ class Home:
 
     def start(self, *, state: Path | None = None, env: dict[str, str] | None = None) -> Daemon:
         """A daemon that has only just been started."""
-        daemon = Daemon(self.config, state or self.state, env or {})
+        daemon = Daemon(self.config, state or self.state, env or {}, self.inside)
         self.daemons.append(daemon)
         return daemon
 
