@@ -433,11 +433,11 @@ class Daemon:
             now=self._clock.now,
             monotonic=self._clock.monotonic,
         )
-        reception = self._reception(start, compose.senders(watched), writer, pipeline)
+        reception = self._reception(start, compose.senders(watched), writer, pipeline, sight)
         return pipeline, schedule, reception
 
     def _reception(
-        self, start: Start, senders: list[Sender], writer: Writer, pipeline: Pipeline
+        self, start: Start, senders: list[Sender], writer: Writer, pipeline: Pipeline, sight: Sight
     ) -> Reception:
         reception = Reception(
             senders,
@@ -445,6 +445,7 @@ class Daemon:
             put=lambda report: writer.put(Step(report=report)),
             look=pipeline.look_now,
             clock=self._clock,
+            deaf=lambda: sight.blind is not None,
         )
         failing = {
             name

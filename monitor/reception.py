@@ -77,7 +77,7 @@ class Reception:
     """Everything is called on the event loop.
 
     `keep` makes a report durable and returns when it is; `put` does not wait for that. `look` takes an
-    extra look at an endpoint.
+    extra look at an endpoint. `deaf` says whether our own network is lost, so that nobody can reach us.
     """
 
     def __init__(
@@ -88,11 +88,13 @@ class Reception:
         put: Callable[[Report], None],
         look: Callable[[str], None],
         clock: Clock,
+        deaf: Callable[[], bool] = lambda: False,
     ) -> None:
         # A look into a table by a digest with a key of ours tells nobody how near a guess came.
         self._key = randomness.token_bytes(32)
         self._places = {self._digest(one.token.encode()): _Place(one) for one in senders}
         self._keep, self._put, self._look, self._clock = keep, put, look, clock
+        self._deaf = deaf
         self._stopping = False
         self._alive = clock.monotonic()
         self.tally = Tally()
@@ -122,7 +124,7 @@ class Reception:
             place.kept_at = now if report is None else now - max(0.0, ago_s)
 
     def stood_still(self) -> None:
-        """The host slept or we were stopped: reports may have been lost meanwhile."""
+        """The host slept, or we were stopped or cut off: reports may have been lost meanwhile."""
         now = self._clock.monotonic()
         for place in self._places.values():
             place.box.absent(self._alive, now)
@@ -130,7 +132,7 @@ class Reception:
     def tick(self) -> None:
         """Every second: who fell silent, what was merged, what has to be kept."""
         now = self._clock.monotonic()
-        if now - self._alive > STALL_S:
+        if now - self._alive > STALL_S or self._deaf():
             self.stood_still()
         self._alive = now
         for place in self._places.values():

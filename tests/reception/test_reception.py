@@ -31,6 +31,7 @@ class Desk:
     kept: list[Report] = field(default_factory=list)
     looked: list[str] = field(default_factory=list)
     slow: asyncio.Event | None = None
+    deaf: bool = False
 
     def __post_init__(self) -> None:
         rhythm = Rhythm(every=Span(60 * SECOND), grace=Span(30 * SECOND))
@@ -42,6 +43,7 @@ class Desk:
             put=self.kept.append,
             look=self.look,
             clock=Clock(now=lambda: self.wall, monotonic=lambda: self.seconds),
+            deaf=lambda: self.deaf,
         )
         self.reception.resume({}, (), None)
 
@@ -143,6 +145,20 @@ async def test_of_a_flood_of_reports_that_contradict_each_other_the_last_one_of_
     assert len(desk.looked) == 4
     desk.pass_s(30)
     assert len(desk.kept) == len(desk.looked) == 4
+
+
+async def test_silence_while_our_own_network_is_lost_is_held_against_nobody() -> None:
+    desk = Desk()
+    await desk.post()
+    desk.pass_s(30)
+    desk.deaf = True
+    desk.pass_s(300)
+    assert desk.box.standing(desk.seconds) is Standing.WAITING
+    desk.deaf = False
+    desk.pass_s(89)
+    assert desk.looked == [BACKUP]
+    desk.pass_s(2)
+    assert desk.box.standing(desk.seconds) is Standing.SILENT
 
 
 async def test_silence_is_looked_at_as_soon_as_the_grace_is_over_and_once() -> None:
