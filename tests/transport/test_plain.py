@@ -549,6 +549,23 @@ async def test_garbage_is_no_answer(asking: Wire, servers: Names) -> None:
     assert found.outcome is Outcome.DNS_FAILURE
 
 
+async def test_a_server_is_asked_over_ipv6_as_well(asking: Wire) -> None:
+    with name_server("::1") as six:
+        six.names["acme.test"] = Told([("AAAA", "2001:db8::1")])
+        found = await look(asking, "dns", query="acme.test", record="AAAA", server=six.address)
+    assert (found.outcome, found.seen.answers) == (Outcome.OK, ("2001:db8::1",))
+
+
+async def test_being_cancelled_while_a_name_is_looked_up_is_no_answer(asking: Wire, servers: Names) -> None:
+    servers.names["dead.test"] = Told(silent=True)
+    task = asyncio.create_task(look(asking, "dns", query="dead.test", server=servers.address))
+    while not servers.asked:
+        await asyncio.sleep(0.001)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
 async def test_a_server_that_is_away_is_told(asking: Wire, free_port: int) -> None:
     found = await look(asking, "dns", query="a.test", server=f"127.0.0.1:{free_port}")
     assert found.outcome is Outcome.DNS_FAILURE
