@@ -177,7 +177,7 @@ def resets(peer: Peer) -> None:
         (closes, Outcome.ASSERTION_FAILED, "it begins: (empty)"),
         (hangs_up, Outcome.ASSERTION_FAILED, "it begins: bye\ufffd\ufffd"),
         (says(b"x" * 5000 + b"SSH-2.0"), Outcome.ASSERTION_FAILED, "it begins: xxx"),
-        (resets, Outcome.CONNECTION_RESET, "broke the connection off before it"),
+        (resets, Outcome.CONNECTION_RESET, "broke the connection off before it answered"),
     ],
     ids=["another", "silent", "gone", "too much", "reset"],
 )
