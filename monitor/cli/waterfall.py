@@ -218,7 +218,8 @@ def _facts(seen: Seen) -> Iterator[tuple[str, str]]:
         yield "TLS", found.certificate.version
         yield "issuer", found.certificate.issuer
     if found.certificate_days is not None:
-        yield "certificate", f"expires in {found.certificate_days:.0f} days"
+        whose = "" if found.certificate is None else f", first {found.certificate.first}"
+        yield "certificate", f"expires in {found.certificate_days:.0f} days{whose}"
     for number, record in enumerate(found.answers[:_ANSWERS]):
         yield "" if number else "answers", _beginning(record)
     if found.answer:

@@ -153,6 +153,7 @@ class Connection:
         try:
             await self._prepare()
             self._begin_request()
+            self._phase = Phase.HEADERS
         except TimeUp:
             raise WireFault(self._late(), monotonic()) from None
         finally:
@@ -160,6 +161,7 @@ class Connection:
 
     async def send(self, data: bytes) -> None:
         """Say something where no HTTP is spoken. Raises WireFault."""
+        self._phase = Phase.REQUEST
         try:
             await self._send_request(data)
         except TimeUp:

@@ -64,7 +64,7 @@ def test_a_certificate_tells_its_issuer_its_days_and_the_version(capsys):
     lines = drawn(capsys, "tls", seen, address="acme.example")
     assert "  TLS           TLSv1.3" in lines
     assert "  issuer        O=Acme" in lines
-    assert "  certificate   expires in 41 days" in lines
+    assert "  certificate   expires in 41 days, first acme.example" in lines
 
 
 def test_a_name_shows_what_came(capsys):

@@ -42,16 +42,18 @@ class Told:
 class Names:
     """It knows what stands in `names`, by lower-case name; everything else does not exist."""
 
-    def __init__(self) -> None:
+    def __init__(self, host: str = "127.0.0.1") -> None:
+        self._host = host
+        self._family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self.names: dict[str, Told] = {}
         self.asked: list[tuple[str, str, int]] = []
         """How (`udp` or `tcp`), for what name, for which kind."""
-        self._udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self._tcp = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        self._udp = socket.socket(self._family, socket.SOCK_DGRAM)
+        self._tcp = socket.socket(self._family, socket.SOCK_STREAM)
         self._bind()
         self._tcp.listen(16)
         self.port: int = self._udp.getsockname()[1]
-        self.address = f"127.0.0.1:{self.port}"
+        self.address = f"[{host}]:{self.port}" if ":" in host else f"{host}:{self.port}"
         self._ended = False
         threads = (self._over_udp, self._over_tcp)
         self._threads = [threading.Thread(target=serve, daemon=True) for serve in threads]
@@ -61,19 +63,19 @@ class Names:
     def _bind(self) -> None:
         """The same port for both."""
         for _ in range(50):
-            self._udp.bind(("127.0.0.1", 0))
+            self._udp.bind((self._host, 0))
             try:
                 self._tcp.bind(self._udp.getsockname())
             except OSError:
                 self._udp.close()
-                self._udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+                self._udp = socket.socket(self._family, socket.SOCK_DGRAM)
                 continue
             return
         raise RuntimeError("no port is free for both")
 
     def close(self) -> None:
         self._ended = True
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as waker:
+        with socket.socket(self._family, socket.SOCK_DGRAM) as waker:
             waker.sendto(b"", self._udp.getsockname())
         self._tcp.shutdown(socket.SHUT_RDWR)
         for thread in self._threads:
@@ -160,9 +162,9 @@ def _name(text: str) -> bytes:
 
 
 @contextmanager
-def name_server() -> Iterator[Names]:
+def name_server(host: str = "127.0.0.1") -> Iterator[Names]:
     """One that runs."""
-    server = Names()
+    server = Names(host)
     try:
         yield server
     finally:

@@ -111,6 +111,18 @@ def test_a_probe_is_drawn_as_far_as_it_came(phases, kinds):
     assert [part.kind for part in drawing.waterfall(phases, drawing.longest([phases, None]))] == kinds
 
 
+@pytest.mark.parametrize(
+    ("phases", "kinds"),
+    [
+        (Phases(own_ms=4.0, connect_ms=20.0, end=24.0), ["connect"]),
+        (Phases(own_ms=4.0, dns_ms=3.0, connect_ms=20.0, tls_ms=30.0, end=57.0), ["dns", "connect", "tls"]),
+        (Phases(own_ms=4.0, connect_ms=20.0, end=124.0), ["connect", "wait"]),
+    ],
+)
+def test_where_nothing_is_asked_our_own_time_is_no_waiting(phases, kinds):
+    assert [part.kind for part in drawing.waterfall(phases, 200.0)] == kinds
+
+
 def _bucket(place: int, middle: float | None) -> Bucket:
     found = Distribution(n=1, min=middle, p5=middle, p50=middle, p95=middle, max=middle)
     return Bucket(start=Instant(place), counts=Counts(), distribution=found if middle else Distribution())
