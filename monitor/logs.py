@@ -25,7 +25,7 @@ from typing import Any, Literal
 
 import structlog
 
-from monitor.core.blot import forms
+from monitor.spellings import forms
 
 Layout = Literal["auto", "json", "console"]
 Fields = dict[str, Any]

@@ -11,10 +11,11 @@ from monitor import __version__
 from monitor.config import proxy as proxies
 from monitor.config.secrets import SecretText, is_secret, values_in
 from monitor.config.settings import EndpointSettings
-from monitor.core.blot import Blot, forms
+from monitor.core.blot import Blot
 from monitor.core.evidence import SECRET_PARAMETER
 from monitor.core.observation import Observation, VendorError
 from monitor.protocols import Reveal
+from monitor.spellings import forms
 
 HIDDEN = "***"
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from monitor.core.blot import forms
+from monitor.spellings import forms
 from tests.faults.catalogue import FAULTS, TRUE, played_over
 from tests.faults.play import BEFORE
 from tests.faults.stage import KEY, TIMEOUT_S, Part, Stage, stage
