@@ -27,11 +27,13 @@ from monitor.config.settings import (
     ModelSettings,
     Price,
     Provider,
+    Push,
     Server,
     Site,
 )
 from monitor.protocols import settings_registry
 from monitor.protocols.http import HttpExpect
+from monitor.protocols.push import PushExpect
 from tests.docs.pages import TOP, code, page, rows, tables
 from tests.protocols.replay import KEY, Recording, Replay, look, look_of
 
@@ -47,12 +49,14 @@ def keys(*models: type[BaseModel], but: frozenset[str] = frozenset()) -> set[str
 EVERY = keys(EndpointSettings, but=GIVEN)
 MODEL = keys(ModelSettings, but=GIVEN)
 HTTP = settings_registry()["http"]
+PUSH = settings_registry()["push"]
 CHAT_KEYS = keys(settings_registry()["openai-chat"], but=GIVEN) - MODEL
 
 SECTIONS: dict[str, set[str]] = {
     "`[site]`": keys(Site),
     "`[database]`": keys(Database),
     "`[server]`": keys(Server),
+    "`[push]`": keys(Push),
     "`[provider.NAME]`": keys(Provider) - {"id"} | {"endpoints"},
     "Every endpoint": EVERY,
     "Language models": MODEL - EVERY,
@@ -60,8 +64,10 @@ SECTIONS: dict[str, set[str]] = {
     "`azure-openai`": keys(settings_registry()["azure-openai"], but=GIVEN) - MODEL - CHAT_KEYS,
     "`anthropic`": keys(settings_registry()["anthropic"], but=GIVEN) - MODEL,
     "`http`": keys(HTTP, but=GIVEN) - EVERY,
+    "Reports (`push`)": keys(PUSH, but=GIVEN) - EVERY,
     "`expect` of a language model": keys(ModelExpect),
     "`expect` of a URL": keys(HttpExpect),
+    "`expect` of a report": keys(PushExpect),
     "`degraded`": keys(Degraded),
     "`price`": keys(Price),
     "`limits`": keys(Limits),
@@ -129,6 +135,7 @@ BEFORE: dict[str, str] = {
     "`[site]`": "[site]\n",
     "`[database]`": "[database]\n",
     "`[server]`": "[server]\n",
+    "`[push]`": "[push]\n",
     "`[provider.NAME]`": CHAT,
     "Every endpoint": MODEL_ENDPOINT,
     "Language models": MODEL_ENDPOINT,
@@ -165,6 +172,7 @@ def seen(config: Config) -> object:
         config.site,
         config.database,
         config.server,
+        config.push,
         config.channels,
         config.alert,
         [endpoint.model_dump() for endpoint in config.endpoints],
