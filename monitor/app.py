@@ -62,6 +62,8 @@ LAST_MESSAGES_S = 0.8
 LAST_STEPS_S = 3.0
 """For the writer, whose database may fall silent just then. Everything together stays below 10 s."""
 RETRY_S = 1.0
+HANDOVER_S = 5.0
+"""So long the daemon before us may take to leave its address for reports."""
 GRACE_S = 15.0
 """So long a standby leaves a database that was away to the daemon that owned it."""
 
@@ -191,6 +193,15 @@ class Daemon:
             if await asyncio.to_thread(self._is_alone):
                 raise
 
+    async def _take_push_door(self) -> Doors:
+        """Now we decide. Who decided before us may still be on its way out. Raises CannotListen."""
+        until = self._clock.monotonic() + HANDOVER_S
+        while self._clock.monotonic() < until:
+            with contextlib.suppress(CannotListen):
+                return self._push_door()
+            await asyncio.sleep(RETRY_S / 4)
+        return self._push_door()
+
     def _push_door(self) -> Doors:
         """Where senders report, if any do. Raises CannotListen."""
         wanted = any(endpoint.reports for endpoint in compose.enabled(self._config))
@@ -315,7 +326,7 @@ class Daemon:
     # Life
 
     async def _live(self, start: Start, transports: Transports) -> None:
-        doors = self._push_door()
+        doors = await self._take_push_door()
         rules = {**_rules_of_the_gone(self._config, start.known), **self._rules}
         notify = Notifier(
             {

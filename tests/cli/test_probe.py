@@ -272,3 +272,13 @@ def test_each_protocol_of_a_model_is_probed_by_its_own_id(simulated, write, tmp_
     seen = uptoken("probe", "acme/one.gemini", "--config", path, cwd=tmp_path)
     assert "first answer token" in rows(seen.out)
     assert "acme/one.gemini  gemini" in seen.out
+
+
+def test_who_reports_by_itself_cannot_be_asked_and_needs_no_token_for_that_to_be_said(write, tmp_path):
+    push = '[provider.jobs]\nprotocol = "push"\n[[provider.jobs.endpoints]]\nname = "backup"\n'
+    path = write(push + 'token = "${env:NOT_SET}"\n')
+    asked = probe("jobs/backup", "--config", path, cwd=tmp_path)
+    assert (asked.status, asked.out) == (3, "")
+    assert asked.err == (
+        "jobs/backup cannot be asked, for it reports by itself; `uptoken status jobs/backup` says what it said\n"
+    )

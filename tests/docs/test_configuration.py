@@ -26,12 +26,14 @@ from monitor.config.settings import (
     ModelSettings,
     Price,
     Provider,
+    Push,
     Server,
     Site,
 )
 from monitor.protocols import settings_registry
 from monitor.protocols.dns import DnsExpect
 from monitor.protocols.http import HttpExpect
+from monitor.protocols.push import PushExpect
 from monitor.protocols.tcp import TcpExpect
 from monitor.protocols.tls import TlsExpect
 from tests.docs.pages import TOP, code, page, tables
@@ -49,12 +51,14 @@ def keys(*models: type[BaseModel], but: frozenset[str] = frozenset()) -> set[str
 EVERY = keys(EndpointSettings, but=GIVEN)
 MODEL = keys(ModelSettings, but=GIVEN)
 HTTP = settings_registry()["http"]
+PUSH = settings_registry()["push"]
 CHAT_KEYS = keys(settings_registry()["openai-chat"], but=GIVEN) - MODEL
 
 SECTIONS: dict[str, set[str]] = {
     "`[site]`": keys(Site),
     "`[database]`": keys(Database),
     "`[server]`": keys(Server),
+    "`[push]`": keys(Push),
     "`[provider.NAME]`": keys(Provider) - {"id"} | {"endpoints"},
     "Every endpoint": EVERY,
     "Language models": MODEL - EVERY,
@@ -65,11 +69,13 @@ SECTIONS: dict[str, set[str]] = {
     "`tcp`": keys(settings_registry()["tcp"], but=GIVEN) - EVERY,
     "`tls`": keys(settings_registry()["tls"], but=GIVEN) - EVERY,
     "`dns`": keys(settings_registry()["dns"], but=GIVEN) - EVERY,
+    "Reports (`push`)": keys(PUSH, but=GIVEN) - EVERY,
     "`expect` of a language model": keys(ModelExpect),
     "`expect` of a URL": keys(HttpExpect),
     "`expect` of a port": keys(TcpExpect),
     "`expect` of a certificate": keys(TlsExpect),
     "`expect` of a name": keys(DnsExpect),
+    "`expect` of a report": keys(PushExpect),
     "`degraded`": keys(Degraded),
     "`price`": keys(Price),
     "`limits`": keys(Limits),
@@ -139,6 +145,7 @@ BEFORE: dict[str, str] = {
     "`[site]`": "[site]\n",
     "`[database]`": "[database]\n",
     "`[server]`": "[server]\n",
+    "`[push]`": "[push]\n",
     "`[provider.NAME]`": CHAT,
     "Every endpoint": MODEL_ENDPOINT,
     "Language models": MODEL_ENDPOINT,
@@ -177,6 +184,7 @@ def seen(config: Config) -> object:
         config.site,
         config.database,
         config.server,
+        config.push,
         config.channels,
         config.alert,
         [endpoint.model_dump() for endpoint in config.endpoints],

@@ -12,6 +12,7 @@ from monitor.core.figures import Figures
 from monitor.core.instant import HOUR, MINUTE, SECOND, Instant, Span
 from monitor.core.outcome import Outcome
 from monitor.core.overload import INCIDENT, LASTS, Load
+from monitor.core.report import Report, Word
 from monitor.core.slots import Gap, GapReason, Grid, Segment
 from monitor.core.step import Known, Sent, Step
 from monitor.store import history, lock, migrate, schema
@@ -272,3 +273,18 @@ def test_how_exactly_a_plain_check_was_timed_is_kept(journal: Journal, database:
     assert head.last is not None
     assert head.last.figures.total_uncertainty_ms == 7.25
     assert head.last.figures.ttft_uncertainty_ms is None
+
+
+def test_the_newest_report_of_an_endpoint_is_read_back(journal: Journal) -> None:
+    first = Report(endpoint="acme/one", at=START)
+    newest = Report(
+        endpoint="acme/one",
+        at=Instant(START + MINUTE),
+        said=Word.FAIL,
+        message="no space",
+        duration_ms=12.345,
+    )
+    journal.write([Step(report=first)])
+    journal.write([Step(report=first), Step(report=newest)])
+    journal.write([Step(report=newest)])
+    assert journal.load({}, START).reports == {"acme/one": newest}
