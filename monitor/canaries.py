@@ -274,7 +274,7 @@ class Sight:
     def start(self) -> None:
         """Needs a running loop. Goes on with what the daemon before us had not seen the end of."""
         if self.blind is not None:
-            self._aside(self._look_out())
+            self._aside(self._look_out(0.0))
 
     async def stop(self) -> None:
         """Ask no longer; an open record stays open."""
@@ -386,7 +386,7 @@ class Sight:
             self.blind = Blind(started=started, ended=None, need=gone, reason=why)
             self._writer.put(Step(blind=self.blind))
             log.warning("daemon.blind", since=iso(started), reason=why)
-            self._aside(self._look_out())
+            self._aside(self._look_out(BLIND_EVERY_S))
 
     def _withdraw(self, needs: set[Need], since: Instant, why: str) -> None:
         """What was said since then of those who hang on them was said too early."""
@@ -423,16 +423,16 @@ class Sight:
             at=now,
         )
 
-    async def _look_out(self) -> None:
-        """Until there is a way again."""
+    async def _look_out(self, pause_s: float) -> None:
+        """Until there is a way again; first after that pause."""
         while self.blind is not None:
+            await asyncio.sleep(pause_s)
+            pause_s = BLIND_EVERY_S
             for need in tuple(self._lost):
                 answers = await self._ask(need)
                 if answers.says(need) is None:
                     # Whoever found it out could ask somebody; we cannot, so it is not for us to keep up.
                     self._works(need, self._clock.monotonic())
-            if self.blind is not None:
-                await asyncio.sleep(BLIND_EVERY_S)
 
     def _aside(self, work: Coroutine[Any, Any, object]) -> None:
         task: asyncio.Task[object] = asyncio.create_task(work)

@@ -416,7 +416,7 @@ def _statements(insert: Any) -> dict[str, Any]:
             index_elements=["endpoint_id", "kind", "starts"], set_={"ends": hushed.excluded.ends}
         ),
         "blind": blind.on_conflict_do_update(
-            index_elements=["starts"], set_=_excluded(blind, schema.blind, "starts")
+            index_elements=["starts"], set_={"ends": func.coalesce(blind.excluded.ends, schema.blind.c.ends)}
         ),
         "gap": insert(schema.gap).on_conflict_do_nothing(),
         "schedule": segment.on_conflict_do_update(

@@ -10,7 +10,9 @@ from tests.support.daemon import Daemon, Home, alerting, home_at, until, website
 from tests.support.namespaces import GATEWAY, Cable, plugged_in
 from tests.support.records import BUSY
 
-CANARIES = '[canary]\naddresses = ["203.0.113.101:443", "203.0.113.102:443", "h101.test:443", "h103.test:443"]\n'
+CANARIES = (
+    '[canary]\naddresses = ["203.0.113.101:443", "203.0.113.102:443", "h101.test:443", "h103.test:443"]\n'
+)
 CONSOLE = '[channel.ops]\nurl = "console://"\n'
 NAMED = ("one/health", "two/health", "three/health")
 LITERAL, LAN = "four/health", "lan/health"
@@ -150,8 +152,12 @@ def test_names_that_hang_are_their_owners_fault_and_nobody_elses(cable: Cable, t
             endpoint: {line["outcome"] for line in daemon.heard("probe.stored", endpoint=endpoint)}
             for endpoint in (*EVERY, *(f"hang{place}/health" for place in range(8)))
         }
-        took = [line["total_ms"] for endpoint in EVERY for line in daemon.heard("probe.stored", endpoint=endpoint)]
+        took = [
+            line["total_ms"] for endpoint in EVERY for line in daemon.heard("probe.stored", endpoint=endpoint)
+        ]
         assert home.records().rows("SELECT starts FROM blind") == []
     assert all({"ok"} <= outcomes[endpoint] <= {"ok", BUSY} for endpoint in EVERY), outcomes
     assert max(took) < 500.0
-    assert all({"dns_failure"} <= seen <= {"dns_failure", "cancelled"} for seen in list(outcomes.values())[5:])
+    assert all(
+        {"dns_failure"} <= seen <= {"dns_failure", "cancelled"} for seen in list(outcomes.values())[5:]
+    )
