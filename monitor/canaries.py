@@ -38,6 +38,8 @@ ROUND_S = 2.5
 EVERY_S = 1.0
 """No round begins sooner after the last one; what that one said serves until then."""
 BLIND_EVERY_S = 2.0
+UNHEARD = 3
+"""So often they must be silent just after an endpoint has answered, before they are no witnesses."""
 GATEWAY_PORTS = (53, 443)
 _ROUTES = File("/proc/net/route")
 _NEIGHBOURS = File("/proc/net/arp")
@@ -266,7 +268,9 @@ class Sight:
         self._mute = False
         """Endpoints answer, and no canary ever did: they are no witnesses."""
         self._first_asked: float | None = None
+        """Since then they have been silent, and never anything else."""
         self._ever_reached = False
+        self._unheard = 0
         self._asides: set[asyncio.Task[object]] = set()
         self.holding = 0
         """How many results wait for an answer now."""
@@ -349,9 +353,10 @@ class Sight:
         for works, at in asked.proofs.items():
             self._works(works, at)
         if asked.answers.asked(Need.INTERNET):
-            self._first_asked = self._first_asked or began
             if asked.answers.reached:
                 self._ever_reached, self._mute = True, False
+            never = not (self._ever_reached or self._mute)
+            self._first_asked = (self._first_asked or began) if never else None
         return asked.answers
 
     # Blind
@@ -361,16 +366,17 @@ class Sight:
         if seen.need is None or seen.answered is None:
             return
         asked = self._first_asked
-        if seen.need is Need.INTERNET and not (self._ever_reached or asked is None or seen.began < asked):
+        if seen.need is Need.INTERNET and asked is not None and seen.began >= asked:
+            # There is a way, and no canary has ever shown it: do they answer now?
             self._first_asked = None
             self._aside(self._listen())
         self._works(seen.need, seen.answered)
 
     async def _listen(self) -> None:
-        """There is a way, and no canary has ever shown it: do they answer now?"""
         await self._ask(Need.INTERNET)
-        self._mute = not self._ever_reached
-        if self._mute:
+        self._unheard += 1
+        if self._unheard == UNHEARD and not self._ever_reached:
+            self._mute, self._first_asked = True, None
             log.warning("canaries.mute", reason="none of them ever answered, yet endpoints do")
 
     def _lose(self, need: Need, gone: Need, why: str) -> None:
