@@ -271,6 +271,8 @@ class Sight:
         """Since then they have been silent, and never anything else."""
         self._ever_reached = False
         self._unheard = 0
+        self._saw = Instant(0)
+        """The end of the newest record: no moment belongs to two of them."""
         self._asides: set[asyncio.Task[object]] = set()
         self.holding = 0
         """How many results wait for an answer now."""
@@ -312,6 +314,7 @@ class Sight:
             need=path.need_of(look.observation.timeline.peers),
             answered=path.answered_at(look.observation, look.verdict, ended),
             doubt=doubt,
+            resolved=look.observation.timeline.dns_s is not None and bool(look.observation.timeline.peers),
         )
 
     async def _decide(self, seen: Glimpse, need: Need, verdict: Verdict) -> Verdict:
@@ -385,7 +388,7 @@ class Sight:
             return
         now = self._clock.now()
         since = [self._path.silent_since(one) for one in (need, gone)]
-        started = min((one for one in since if one is not None), default=now)
+        started = Instant(max(self._saw, min((one for one in since if one is not None), default=now)))
         self._lost[gone] = self._clock.monotonic()
         self._withdraw({need, gone}, started, why)
         if self.blind is None:
@@ -414,7 +417,7 @@ class Sight:
     def _see_again(self, blind: Blind) -> None:
         now = self._clock.now()
         over = replace(blind, ended=Instant(max(now, blind.started)))
-        self.blind = None
+        self.blind, self._saw = None, over.ended or now
         self._writer.put(Step(blind=over, alerts=self._notice(over, now)))
         log.info("daemon.sees", blind_since=iso(blind.started))
 

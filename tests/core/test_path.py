@@ -67,6 +67,7 @@ def glimpse(
     answered: float | None = None,
     silent: Need | None = None,
     need: Need = Need.INTERNET,
+    resolved: bool = False,
 ) -> Glimpse:
     return Glimpse(
         endpoint=endpoint,
@@ -78,6 +79,7 @@ def glimpse(
         need=need,
         answered=answered,
         doubt=silent,
+        resolved=resolved,
     )
 
 
@@ -251,6 +253,14 @@ def test_the_silence_began_with_the_first_look_in_vain_since_it_last_worked() ->
     path.prove(Need.INTERNET, 11.5)
     assert path.silent_since(Need.INTERNET) == START + 8 * SECOND
     assert {one.endpoint for one in path.silent(Need.INTERNET)} == {"a/one", "b/one"}
+
+
+def test_a_name_that_is_found_ends_the_silence_of_the_name_servers_and_proves_nothing_else() -> None:
+    path = Path()
+    path.note(glimpse("a/one", ended=10.0, silent=Need.NAMES))
+    path.note(glimpse("a/one", at_s=60.0, ended=61.0, answered=61.0, resolved=True))
+    assert path.silent_since(Need.NAMES) is None
+    assert not path.proven_after(Need.NAMES, 0.0)
 
 
 def test_who_waited_while_the_network_was_away_learnt_nothing() -> None:
