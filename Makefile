@@ -41,6 +41,7 @@ test: $(BIN)/.tested-with
 	@$(call need,test -x /usr/bin/chromium,Chromium,chromium)
 	@$(call need,/sbin/ldconfig -p | grep libgomp.so.1,libgomp (llama.cpp),libgomp1)
 	@$(call need,/sbin/ldconfig -p | grep libatomic.so.1,libatomic (Playwright),libatomic1)
+	@$(call need,command -v ip,iproute2 (network namespaces),iproute2)
 	@$(call need,command -v systemd-analyze,systemd-analyze,systemd)
 	@$(BIN)/python -m pytest
 

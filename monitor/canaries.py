@@ -38,6 +38,8 @@ ROUND_S = 2.5
 EVERY_S = 1.0
 """No round begins sooner after the last one; what that one said serves until then."""
 BLIND_EVERY_S = 2.0
+UNHEARD = 3
+"""So often they must be silent just after an endpoint has answered, before they are no witnesses."""
 GATEWAY_PORTS = (53, 443)
 _ROUTES = File("/proc/net/route")
 _NEIGHBOURS = File("/proc/net/arp")
@@ -266,7 +268,11 @@ class Sight:
         self._mute = False
         """Endpoints answer, and no canary ever did: they are no witnesses."""
         self._first_asked: float | None = None
+        """Since then they have been silent, and never anything else."""
         self._ever_reached = False
+        self._unheard = 0
+        self._saw = Instant(0)
+        """The end of the newest record: no moment belongs to two of them."""
         self._asides: set[asyncio.Task[object]] = set()
         self.holding = 0
         """How many results wait for an answer now."""
@@ -274,7 +280,7 @@ class Sight:
     def start(self) -> None:
         """Needs a running loop. Goes on with what the daemon before us had not seen the end of."""
         if self.blind is not None:
-            self._aside(self._look_out())
+            self._aside(self._look_out(0.0))
 
     async def stop(self) -> None:
         """Ask no longer; an open record stays open."""
@@ -308,6 +314,7 @@ class Sight:
             need=path.need_of(look.observation.timeline.peers),
             answered=path.answered_at(look.observation, look.verdict, ended),
             doubt=doubt,
+            resolved=look.observation.timeline.dns_s is not None and bool(look.observation.timeline.peers),
         )
 
     async def _decide(self, seen: Glimpse, need: Need, verdict: Verdict) -> Verdict:
@@ -349,9 +356,10 @@ class Sight:
         for works, at in asked.proofs.items():
             self._works(works, at)
         if asked.answers.asked(Need.INTERNET):
-            self._first_asked = self._first_asked or began
             if asked.answers.reached:
                 self._ever_reached, self._mute = True, False
+            never = not (self._ever_reached or self._mute)
+            self._first_asked = (self._first_asked or began) if never else None
         return asked.answers
 
     # Blind
@@ -361,16 +369,17 @@ class Sight:
         if seen.need is None or seen.answered is None:
             return
         asked = self._first_asked
-        if seen.need is Need.INTERNET and not (self._ever_reached or asked is None or seen.began < asked):
+        if seen.need is Need.INTERNET and asked is not None and seen.began >= asked:
+            # There is a way, and no canary has ever shown it: do they answer now?
             self._first_asked = None
             self._aside(self._listen())
         self._works(seen.need, seen.answered)
 
     async def _listen(self) -> None:
-        """There is a way, and no canary has ever shown it: do they answer now?"""
         await self._ask(Need.INTERNET)
-        self._mute = not self._ever_reached
-        if self._mute:
+        self._unheard += 1
+        if self._unheard == UNHEARD and not self._ever_reached:
+            self._mute, self._first_asked = True, None
             log.warning("canaries.mute", reason="none of them ever answered, yet endpoints do")
 
     def _lose(self, need: Need, gone: Need, why: str) -> None:
@@ -379,14 +388,14 @@ class Sight:
             return
         now = self._clock.now()
         since = [self._path.silent_since(one) for one in (need, gone)]
-        started = min((one for one in since if one is not None), default=now)
+        started = Instant(max(self._saw, min((one for one in since if one is not None), default=now)))
         self._lost[gone] = self._clock.monotonic()
         self._withdraw({need, gone}, started, why)
         if self.blind is None:
             self.blind = Blind(started=started, ended=None, need=gone, reason=why)
             self._writer.put(Step(blind=self.blind))
             log.warning("daemon.blind", since=iso(started), reason=why)
-            self._aside(self._look_out())
+            self._aside(self._look_out(BLIND_EVERY_S))
 
     def _withdraw(self, needs: set[Need], since: Instant, why: str) -> None:
         """What was said since then of those who hang on them was said too early."""
@@ -408,7 +417,7 @@ class Sight:
     def _see_again(self, blind: Blind) -> None:
         now = self._clock.now()
         over = replace(blind, ended=Instant(max(now, blind.started)))
-        self.blind = None
+        self.blind, self._saw = None, over.ended or now
         self._writer.put(Step(blind=over, alerts=self._notice(over, now)))
         log.info("daemon.sees", blind_since=iso(blind.started))
 
@@ -423,16 +432,16 @@ class Sight:
             at=now,
         )
 
-    async def _look_out(self) -> None:
-        """Until there is a way again."""
+    async def _look_out(self, pause_s: float) -> None:
+        """Until there is a way again; first after that pause."""
         while self.blind is not None:
+            await asyncio.sleep(pause_s)
+            pause_s = BLIND_EVERY_S
             for need in tuple(self._lost):
                 answers = await self._ask(need)
                 if answers.says(need) is None:
                     # Whoever found it out could ask somebody; we cannot, so it is not for us to keep up.
                     self._works(need, self._clock.monotonic())
-            if self.blind is not None:
-                await asyncio.sleep(BLIND_EVERY_S)
 
     def _aside(self, work: Coroutine[Any, Any, object]) -> None:
         task: asyncio.Task[object] = asyncio.create_task(work)

@@ -61,8 +61,8 @@ def _create_blind() -> None:
     op.create_table(
         "blind",
         sa.Column("starts", sa.BigInteger(), nullable=False),
-        sa.Column("ends", sa.BigInteger()),
-        sa.Column("need", sa.Text(), nullable=False),
+        sa.Column("ends", sa.BigInteger(), comment="null while it lasts"),
+        sa.Column("need", sa.Text(), nullable=False, comment="internet, lan or names: what was lost first"),
         sa.Column("reason", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("starts", name="pk_blind"),
     )

@@ -128,6 +128,8 @@ class Glimpse:
     answered: float | None
     """When something came from the other side for the last time; None: it never did."""
     doubt: Need | None = None
+    resolved: bool = False
+    """Its name was found."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +169,9 @@ class Path:
             self._usual[seen.endpoint] = seen.need
             if seen.answered is not None:
                 self.prove(seen.need, seen.answered)
+        if seen.resolved:
+            # That others find theirs is no proof, for a hosts file may know it: but the silence is broken.
+            self._break(Need.NAMES)
         if seen.doubt is not None and self._proven.get(seen.doubt, 0.0) < seen.ended:
             first = self._silent.get(seen.doubt, seen.at)
             self._silent[seen.doubt] = min(first, seen.at)
@@ -174,6 +179,9 @@ class Path:
     def prove(self, need: Need, at: float) -> None:
         """It worked at that moment."""
         self._proven[need] = max(at, self._proven.get(need, at))
+        self._break(need)
+
+    def _break(self, need: Need) -> None:
         if self._silent.pop(need, None) is not None:
             still = self.silent(need)
             if still:

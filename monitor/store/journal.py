@@ -428,7 +428,7 @@ def _statements(insert: Any) -> dict[str, Any]:
         ),
         "event": insert(schema.event).on_conflict_do_nothing(),
         "blind": blind.on_conflict_do_update(
-            index_elements=["starts"], set_=_excluded(blind, schema.blind, "starts")
+            index_elements=["starts"], set_={"ends": func.coalesce(blind.excluded.ends, schema.blind.c.ends)}
         ),
         "gap": insert(schema.gap).on_conflict_do_nothing(),
         "schedule": segment.on_conflict_do_update(

@@ -12,6 +12,7 @@ from monitor.core.belief import Belief, Look, Rules, advance
 from monitor.core.figures import Figures, TokenSource
 from monitor.core.instant import MINUTE, SECOND, Instant, Span
 from monitor.core.outcome import Outcome
+from monitor.core.path import Blind, Need
 from monitor.core.slots import Grid, Segment
 from monitor.core.step import Result, Step, probe_id
 from monitor.core.verdict import Learnt, Verdict
@@ -41,9 +42,10 @@ def daemon_was_here(
     learnt: Mapping[str, Learnt] | None = None,
     beats: bool = True,
     status: Mapping[str, Any] | None = None,
+    blind: str | None = None,
 ) -> None:
     """One look a minute of each endpoint, the last one just now. `beats`: it is still at work, and says
-    this of itself."""
+    this of itself; it is `blind` for that reason."""
     now = clock.now()
     with journal_of(url) as journal:
         journal.register(looks, now)
@@ -51,6 +53,8 @@ def daemon_was_here(
             known = (learnt or {}).get(endpoint, Learnt())
             detail = (details or {}).get(endpoint, "so it was")
             journal.write(_steps(endpoint, outcomes, detail, known, now))
+        if blind is not None:
+            journal.write([Step(blind=Blind(started=now, ended=None, need=Need.INTERNET, reason=blind))])
         journal.beat(now, {"version": "test", **(status or {})})
         if not beats:
             journal.stop(Instant(now - 90 * SECOND))

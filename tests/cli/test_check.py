@@ -49,6 +49,17 @@ def test_the_same_as_json_has_exact_money(priced, capsys):
     assert told["secrets"] is None
 
 
+def test_it_tells_which_canaries_are_in_force(priced, write, capsys):
+    assert main(["check", "--config", str(priced)]) == 0
+    told = "canaries, asked only when something fails: "
+    assert f"{told}1.1.1.1:443, 8.8.8.8:443, 9.9.9.9:443, one.one.one.one:443, dns.google:443\n" in (
+        capsys.readouterr().out
+    )
+    none = write(model("acme", NOWHERE), "[canary]\naddresses = []\n")
+    assert main(["check", "--config", str(none)]) == 0
+    assert f"{told}none" in capsys.readouterr().out
+
+
 def test_every_problem_is_told_at_once_with_line_key_and_suggestion(write, capsys):
     path = write("[site]", 'nam = "x"', "[defaults]", 'interval = "60"', 'tiemout = "5s"')
     assert main(["check", "--config", str(path)]) == 2

@@ -287,6 +287,16 @@ def test_status_begins_with_a_machine_that_is_too_busy(strained, capsys):
     assert first.startswith("This machine is too busy to time well. In the last 10 min 34% of 200 looks were")
 
 
+def test_status_begins_with_a_monitor_that_is_blind(write, tmp_path, capsys):
+    url = f"sqlite:///{tmp_path}/uptoken.db"
+    daemon_was_here(url, {"acme/one": [OK] * 3}, blind="The monitor itself has no network")
+    path = write(database(url), model("acme", NOWHERE))
+    first, *_ = said(capsys, "status", "--config", path).splitlines()
+    assert first.startswith("The monitor itself has no network, for ")
+    [blind] = told(capsys, "status", "--config", path)["blind"]
+    assert (blind["reason"], blind["ended_at"]) == ("The monitor itself has no network", None)
+
+
 def test_status_as_json_has_what_the_daemon_says_of_itself(strained, capsys):
     daemon = told(capsys, "status", "--config", strained(set_aside=1))["daemon"]
     assert (daemon["last_10m"]["set_aside"], daemon["too_busy_since"], daemon["stopped_at"]) == (

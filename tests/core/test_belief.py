@@ -11,6 +11,7 @@ from monitor.core.alert import Route
 from monitor.core.belief import (
     Quiet,
     State,
+    Withdrawn,
     advance,
     confirmation_at,
     needs_tick,
@@ -556,3 +557,42 @@ def test_the_rule_on_streams_holds_beyond_its_limit_and_keeps_its_answer_on_the_
             assert not holds
         else:
             assert holds == held
+
+
+# Taken back
+
+
+WHY = "The monitor itself has no network: 0 of 5 canaries could be reached"
+
+
+def test_an_incident_that_began_while_we_could_not_see_is_withdrawn_and_told_to_whoever_got_the_alarm() -> (
+    None
+):
+    stage = Stage().play("ggbbb")
+    stage.tell(Withdrawn(since=Instant(START + 2 * MINUTE), why=WHY))
+    assert stage.state is State.UNKNOWN
+    assert stage.belief.incident is None
+    assert stage.kinds == ["down", "closed"]
+    assert stage.alerts[1].title == "WITHDRAWN: Acme one"
+    assert stage.alerts[1].channel == stage.alerts[0].channel
+    assert (stage.updates[-1].status, stage.updates[-1].incident) == ("withdrawn", stage.updates[0].incident)
+    assert stage.updates[-1].ended == stage.now
+
+
+def test_no_second_of_what_was_withdrawn_counts_as_down() -> None:
+    stage = Stage().play("ggbbb").tell(Withdrawn(since=Instant(START + 2 * MINUTE), why=WHY))
+    down, unknown = stage.transitions[-2:]
+    assert (down.after, unknown.after) == (State.DOWN, State.UNKNOWN)
+    assert down.effective_at == unknown.effective_at
+
+
+def test_an_incident_that_is_older_than_our_blindness_stays() -> None:
+    stage = Stage().play("ggbbb").tell(Withdrawn(since=Instant(START + 2 * MINUTE + 1), why=WHY))
+    assert stage.state is State.DOWN
+    assert stage.kinds == ["down"]
+
+
+def test_after_a_withdrawal_the_bad_looks_of_before_count_no_more() -> None:
+    stage = Stage().play("ggbbb").tell(Withdrawn(since=START, why=WHY)).play("bb")
+    assert stage.state is State.UNKNOWN
+    assert stage.play("b").state is State.DOWN

@@ -14,6 +14,7 @@ from monitor.config.load import load
 from monitor.config.maintenance import Maintenance
 from monitor.config.settings import (
     Budget,
+    Canary,
     Channel,
     Config,
     Database,
@@ -83,6 +84,7 @@ SECTIONS: dict[str, set[str]] = {
     "`[channel.NAME]`": keys(Channel) - {"name"},
     "`[alert]`": keys(EndpointAlert),
     "`[budget]`": keys(Budget),
+    "`[canary]`": keys(Canary),
     "`[[maintenance]]`": keys(Maintenance),
 }
 """Each heading, and the keys that the loader accepts there."""
@@ -160,6 +162,7 @@ BEFORE: dict[str, str] = {
     "`degraded`": MODEL_ENDPOINT + 'degraded.ttft_p50 = "1s"\ndegraded.',
     "`[channel.NAME]`": '[channel.c]\nurl = "json://localhost"\n',
     "`[alert]`": "[alert]\n",
+    "`[canary]`": "[canary]\n",
     "`[[maintenance]]`": '[[maintenance]]\nduration = "1h"\nstart = 2030-01-01T00:00:00Z\n',
 }
 """A file that ends where a key of the section can be written."""

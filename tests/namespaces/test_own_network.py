@@ -139,6 +139,43 @@ def test_a_real_outage_is_found_while_the_name_servers_are_dead(world: World) ->
     assert [line["endpoint"] for line in daemon.heard("state.changed", after="down")] == [LITERAL]
 
 
+def test_what_a_router_far_away_says_is_no_trouble_of_ours(cable: Cable, tmp_path: Path) -> None:
+    with home_at(tmp_path, f"sqlite:///{tmp_path / 'uptoken.db'}") as home, cable.forwarding():
+        home.inside = cable.inside
+        home.configure(alerting(), CONSOLE, CANARIES, website("lost", "http://198.51.100.7/"), *sites())
+        daemon = home.ready()
+        daemon.wait("state.changed", endpoint="lost/health", after="down")
+        assert {line["outcome"] for line in daemon.heard("probe.stored", endpoint="lost/health")} == {
+            "host_unreachable"
+        }
+        assert daemon.stop()[0] == 0
+
+
+def test_a_daemon_that_dies_blind_leaves_the_rest_to_its_successor(cable: Cable, tmp_path: Path) -> None:
+    with home_at(tmp_path, f"sqlite:///{tmp_path / 'uptoken.db'}") as home:
+        home.inside = cable.inside
+        home.configure(alerting(), CONSOLE, CANARIES, *sites())
+        first = home.ready()
+        for endpoint in EVERY:
+            first.wait("state.changed", endpoint=endpoint, after="up")
+        cable.here("route", "del", "default")
+        first.wait("daemon.blind")
+        until(lambda: len(home.records().rows("SELECT starts FROM blind")) == 1, "the record is stored")
+        first.kill()
+        second = home.ready()
+        second.wait("probe.stored", endpoint=LITERAL, outcome="local_network")
+        cable.plug_in()
+        second.wait("daemon.sees")
+        second.wait("alert.console")
+        assert second.stop()[0] == 0
+        [record] = home.records().rows("SELECT starts, ends FROM blind")
+        assert record.ends > record.starts
+        assert [line["title"].partition(",")[0] for line in second.heard("alert.console")] == [
+            "WAS BLIND: this monitor"
+        ]
+        assert home.records().rows("SELECT id FROM incident") == []
+
+
 def test_names_that_hang_are_their_owners_fault_and_nobody_elses(cable: Cable, tmp_path: Path) -> None:
     hanging = [website(f"hang{place}", f"http://hang{place}.test/") for place in range(8)]
     with home_at(tmp_path, f"sqlite:///{tmp_path / 'uptoken.db'}") as home:

@@ -1,20 +1,32 @@
 """What is written is what is read back, on both databases, however often it is written."""
 
+import json
 import sqlite3
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from sqlalchemy import Connection, func, select
 
-from monitor.core.belief import Quiet, QuietSpan
+from monitor.core.belief import Quiet, QuietSpan, Withdrawn
 from monitor.core.figures import Figures
 from monitor.core.instant import HOUR, MINUTE, SECOND, Instant, Span
 from monitor.core.outcome import Outcome
 from monitor.core.overload import INCIDENT, LASTS, Load
+from monitor.core.path import Blind, Need
 from monitor.core.report import Report, Word
 from monitor.core.slots import Gap, GapReason, Grid, Segment
-from monitor.core.step import Known, Sent, Step
+from monitor.core.step import (
+    Checkpoint,
+    Known,
+    Sent,
+    Step,
+    checkpoint_from_json,
+    checkpoint_json,
+    step_from_json,
+    to_json,
+)
 from monitor.store import history, lock, migrate, schema
 from monitor.store.engine import Database, DatabaseAway, DatabaseRefused
 from monitor.store.journal import Journal
@@ -288,3 +300,52 @@ def test_the_newest_report_of_an_endpoint_is_read_back(journal: Journal) -> None
     journal.write([Step(report=first), Step(report=newest)])
     journal.write([Step(report=newest)])
     assert journal.load({}, START).reports == {"acme/one": newest}
+
+
+BLIND = Blind(started=START, ended=None, need=Need.NAMES, reason="The monitor itself cannot resolve any name")
+
+
+def test_a_record_of_blindness_is_open_until_it_is_closed_and_stays_closed(
+    journal: Journal, database: Database
+) -> None:
+    over = replace(BLIND, ended=Instant(START + MINUTE))
+
+    def listed(since: Instant) -> list[Blind]:
+        return database.read(lambda connection: history.blind(connection, since))
+
+    journal.write([Step(blind=BLIND)])
+    assert journal.load({}, START).blind == BLIND
+    journal.write([Step(blind=over)])
+    journal.write([Step(blind=BLIND)])
+    assert journal.load({}, START).blind is None
+    assert listed(START) == [over]
+    assert listed(Instant(START + MINUTE)) == []
+
+
+def test_an_open_record_of_blindness_survives_the_spool_and_the_checkpoint() -> None:
+    opened, closed = Step(blind=BLIND), Step(blind=replace(BLIND, ended=Instant(START + MINUTE)))
+    assert [step_from_json(json.loads(json.dumps(to_json(one)))) for one in (opened, closed)] == [
+        opened,
+        closed,
+    ]
+    known = Known(Checkpoint(at=START, beliefs={}))
+    known.apply(opened)
+    kept = checkpoint_json(known.checkpoint(START))
+    plain = {**kept, "beliefs": [], "owed": [], "segments": []}
+    assert checkpoint_from_json(json.loads(json.dumps(plain))).blind == BLIND
+    known.apply(closed)
+    assert known.blind is None
+
+
+def test_an_incident_that_was_withdrawn_counts_as_none(journal: Journal, database: Database) -> None:
+    journal.write(story("gbbb"))
+    numbers = database.read(history.numbers)
+
+    def stretches() -> int:
+        number = numbers["acme/one"]
+        return len(database.read(lambda moment: history.incident_stretches(moment, number, START)))
+
+    assert stretches() == 1
+    stage = Stage().play("gbbb").tell(Withdrawn(since=START, why="no network"))
+    journal.write([Step(belief=stage.belief, updates=tuple(stage.updates[-1:]))])
+    assert stretches() == 0

@@ -46,6 +46,16 @@ class Cable:
         for host in hosts:
             self.there("address", "del", f"203.0.113.{host}/32", "dev", "lo")
 
+    @contextmanager
+    def forwarding(self) -> Iterator[None]:
+        """The other side is a router, and says so where it knows no way."""
+        switch = [*_enter(self._there), "--", "sh", "-c", "echo $0 > /proc/sys/net/ipv4/ip_forward"]
+        _run([*switch, "1"])
+        try:
+            yield
+        finally:
+            _run([*switch, "0"])
+
     def plug_in(self) -> None:
         """The cable, with the way to everywhere."""
         self.here("link", "set", "cable", "up")

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 import pytest
 
 from monitor.core.wire import FaultKind, Phase
-from monitor.transport.fault import broken, kind_of, seconds
+from monitor.transport.fault import broken, kind_of, never_sent, seconds
 from monitor.transport.wire import ProbeWire, Transports
 from tests.transport.conftest import Named, Serve
 from tests.transport.servers import OK, NameServer, Peer, Zone, answers, look
@@ -327,6 +327,13 @@ def test_an_errno_decides_the_kind(code: int | None, kind: FaultKind) -> None:
     assert (fault.kind, fault.errno) == (kind, code)
     assert "192.0.2.1 port 443" in fault.text
     assert "Errno" not in fault.text
+
+
+@pytest.mark.parametrize("code", [errno.ENETUNREACH, errno.EACCES, errno.ENONET, errno.EHOSTUNREACH])
+def test_what_a_router_answers_is_not_what_our_own_machine_says_at_once(code: int) -> None:
+    there = "192.0.2.1 port 443"
+    assert broken(code, Phase.CONNECT, there, answered=True).kind is FaultKind.UNREACHABLE
+    assert never_sent(code, there).kind is FaultKind.LOCAL
 
 
 def test_limits_are_said_as_people_write_them() -> None:
