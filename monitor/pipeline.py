@@ -12,9 +12,11 @@ from decimal import Decimal
 import structlog
 
 from monitor.clock import Clock
-from monitor.core.belief import Belief, Look, Quiet, Rules, confirmation_at
+from monitor.core.belief import Belief, Look, Quiet, Rules, confirmation_at, throttled_until
 from monitor.core.budget import FREE, Price, cost_usd
 from monitor.core.figures import Figures
+from monitor.core.headroom import Headroom
+from monitor.core.headroom import read as read_limits
 from monitor.core.instant import MILLISECOND, SECOND, Instant, iso
 from monitor.core.observation import Observation
 from monitor.core.outcome import Outcome
@@ -56,6 +58,8 @@ class Seen:
     observation: Observation
     verdict: Verdict
     cost_usd: Decimal | None
+    headroom: Headroom | None = None
+    """What the reply said of the vendor's limits."""
 
 
 async def look_once(watched: Watched, learnt: Learnt, nonce: str, clock: Clock) -> Seen:
@@ -66,8 +70,23 @@ async def look_once(watched: Watched, learnt: Learnt, nonce: str, clock: Clock) 
     timeline = Timeline(start=clock.monotonic())
     limits = Limits(deadline=timeline.start + watched.timeout_s, connect_s=watched.connect_s)
     observation = await watched.look.look(watched.wire, timeline, limits, nonce, learnt.protocol)
-    verdict = judge(observation, watched.look.expect, learnt, model=watched.look.model)
-    return Seen(at, observation, verdict, _cost(watched.price, verdict.figures))
+    headroom = _headroom(observation, at)
+    verdict = judge(
+        observation,
+        watched.look.expect,
+        learnt,
+        model=watched.look.model,
+        limits=() if headroom is None else headroom.limits,
+    )
+    return Seen(at, observation, verdict, _cost(watched.price, verdict.figures), headroom)
+
+
+def _headroom(seen: Observation, began: Instant) -> Headroom | None:
+    if seen.timeline.headers is None:
+        return None
+    received = Instant(began + round((seen.timeline.headers - seen.timeline.start) * SECOND))
+    limits = read_limits(seen.headers, received)
+    return Headroom(received, limits) if limits else None
 
 
 def _cost(price: Price | None, figures: Figures) -> Decimal | None:
@@ -171,9 +190,12 @@ class Pipeline:
     def _refusal(self, watched: Watched, belief: Belief) -> tuple[Outcome, str] | None:
         """Why this slot is not probed, although it is due; None: it is, and its money is set aside."""
         now = self._clock.now()
-        if now < belief.not_before:
-            wait = f"the provider asked us to wait until {iso(belief.not_before)} (Retry-After)"
-            return Outcome.RATE_LIMITED, wait
+        until = throttled_until(belief, watched.rules.interval, now)
+        if until is not None:
+            return Outcome.RATE_LIMITED, (
+                f"throttled: the provider asked us to wait until {iso(until)};"
+                f" next look at {iso(watched.grid.next(until))}"
+            )
         refused = self._purse.reserve(watched.id, watched.worst_cost, now)
         return None if refused is None else (Outcome.BUDGET_EXHAUSTED, refused.reason)
 
@@ -240,7 +262,13 @@ class Pipeline:
         self.tally.judged += 1
         self.tally.set_aside += verdict.outcome is Outcome.SELF_OVERLOAD
         failed = verdict.outcome is not Outcome.OK
-        look = Look(at=seen.at, scheduled=scheduled, verdict=verdict, request_id=observation.request_id)
+        look = Look(
+            at=seen.at,
+            scheduled=scheduled,
+            verdict=verdict,
+            request_id=observation.request_id,
+            headroom=seen.headroom,
+        )
         result = Result(
             probe_id=probe_id(seen.at, salt),
             endpoint=watched.id,
@@ -254,6 +282,7 @@ class Pipeline:
             figures=verdict.figures,
             cost_usd=seen.cost_usd,
             timeline=pack(phases(observation.timeline)),
+            headroom_permille=None if seen.headroom is None else seen.headroom.permille,
         )
         nothing_sent = observation.timeline.request_sent is None
         cost = FREE if nothing_sent else seen.cost_usd

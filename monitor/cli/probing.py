@@ -127,6 +127,7 @@ def _document(endpoint: "EndpointSettings", seen: "Seen") -> dict[str, Any]:
         figures=verdict.figures,
         cost_usd=seen.cost_usd,
     )
+    headroom = None if seen.headroom is None else api_v1.headroom(seen.headroom)
     (told,) = json.loads(api_v1.probes([(result, phases(found.timeline))], None))["probes"]
     return {
         "endpoint": endpoint.id,
@@ -137,6 +138,7 @@ def _document(endpoint: "EndpointSettings", seen: "Seen") -> dict[str, Any]:
         "served_model": found.served_model,
         "finish_reason": found.finish_reason,
         "certificate_days": found.certificate_days,
+        "headroom": headroom,
         "answer": logs.redact(found.answer) if endpoint.model_name else None,
         "body": logs.redact(found.body) or None,
     }

@@ -207,6 +207,8 @@ def _facts(seen: Seen) -> Iterator[tuple[str, str]]:
         yield "served model", found.served_model
     if found.request_id is not None:
         yield "request id", found.request_id
+    if seen.headroom is not None:
+        yield "limits", seen.headroom.words()
     if found.certificate_days is not None:
         yield "certificate", f"expires in {found.certificate_days:.0f} days"
     if found.answer:

@@ -24,6 +24,8 @@ from monitor.core.belief import (
 )
 from monitor.core.degraded import Sample
 from monitor.core.figures import Figures, TokenSource
+from monitor.core.headroom import Headroom, Limit, Period
+from monitor.core.headroom import Kind as Limited
 from monitor.core.instant import Instant, Span
 from monitor.core.outcome import Blame, Outcome
 from monitor.core.slots import Gap, GapReason, Grid, Segment
@@ -50,6 +52,8 @@ class Result:
     figures: Figures = Figures()
     cost_usd: Decimal | None = None
     timeline: bytes = b""
+    headroom_permille: int | None = None
+    """What was left of the vendor's nearest limit, 0 to 1000; None: the reply does not say."""
 
 
 def probe_id(at: Instant, salt: int) -> str:
@@ -257,6 +261,8 @@ def belief_json(belief: Belief, *, ring: bool = False) -> Json:
         out["quiet"] = dict(belief.quiet)
     if belief.not_before:
         out["not_before"] = belief.not_before
+    if belief.headroom is not None:
+        out["headroom"] = _headroom_json(belief.headroom)
     if belief.learnt != Learnt():
         out["learnt"] = {**_plain(belief.learnt), "protocol": dict(belief.learnt.protocol)}
     if belief.last_outcome is not None:
@@ -285,11 +291,36 @@ def belief_from_json(raw: Json) -> Belief:
         misconfigured=_incident(raw.get("misconfigured")),
         quiet={Quiet(name): Instant(at) for name, at in raw.get("quiet", {}).items()},
         not_before=Instant(raw.get("not_before", 0)),
+        headroom=_headroom(raw.get("headroom")),
         learnt=Learnt(**learnt) if learnt else Learnt(),
         last_outcome=Outcome(outcome) if outcome else None,
         last_detail=detail,
         last_request_id=request_id,
         ring=tuple(Sample(*sample) for sample in raw.get("ring", ())),
+    )
+
+
+def _headroom_json(headroom: Headroom) -> list[Any]:
+    limits = [[one.kind, one.period, one.limit, one.remaining, one.resets_in_s] for one in headroom.limits]
+    return [headroom.at, limits]
+
+
+def _headroom(raw: list[Any] | None) -> Headroom | None:
+    if raw is None:
+        return None
+    at, limits = raw
+    return Headroom(
+        Instant(at),
+        tuple(
+            Limit(
+                kind=Limited(kind),
+                period=None if period is None else Period(period),
+                limit=limit,
+                remaining=remaining,
+                resets_in_s=resets_in_s,
+            )
+            for kind, period, limit, remaining, resets_in_s in limits
+        ),
     )
 
 

@@ -4,14 +4,17 @@ import re
 from collections.abc import Iterator, Mapping
 from itertools import islice
 
+from monitor.core.headroom import LONGEST
+from monitor.core.headroom import is_named as is_limit
 from monitor.core.observation import DETAIL_KEPT, VendorError, clean
 
 _KEPT = frozenset(
     {
-        "retry-after", "openai-processing-ms", "server", "via", "cf-ray", "content-type", "date", "location",
+        "retry-after", "retry-after-ms", "openai-processing-ms", "server", "via", "cf-ray", "content-type",
+        "date", "location",
     }
 )  # fmt: skip
-_KEPT_FAMILY = ("x-ratelimit-", "anthropic-ratelimit-")
+_LIMITS_KEPT = 32
 _HEADER_KEPT = 200
 _REQUEST_IDS = (
     "x-request-id", "request-id", "x-generation-id", "apim-request-id", "x-ms-request-id", "cf-ray",
@@ -25,12 +28,11 @@ _DELAY = re.compile(r"(\d{1,6}(?:\.\d{1,9})?)s", re.ASCII)
 
 
 def kept_headers(headers: Mapping[str, str]) -> dict[str, str]:
-    """The headers that help a person or the judge."""
-    return {
-        name: value[:_HEADER_KEPT]
-        for name, value in headers.items()
-        if name in _KEPT or name.startswith(_KEPT_FAMILY)
-    }
+    """The headers that help a person or the judge, and those that tell of limits."""
+    kept = {name: value[:_HEADER_KEPT] for name, value in headers.items() if name in _KEPT}
+    limits = islice((name for name in headers if is_limit(name)), _LIMITS_KEPT)
+    # One character more than is read: what was cut must not pass for something shorter.
+    return kept | {name: headers[name][: LONGEST + 1] for name in limits}
 
 
 def request_id(headers: Mapping[str, str]) -> str | None:

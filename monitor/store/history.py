@@ -166,6 +166,7 @@ def _result(row: Row[Any], endpoint: str) -> Result:
         figures=_figures(row),
         cost_usd=None if row.cost_pico is None else Decimal(row.cost_pico) / _PICO,
         timeline=row.timeline or b"",
+        headroom_permille=row.headroom_permille,
     )
 
 

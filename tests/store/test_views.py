@@ -45,6 +45,7 @@ PROBE: dict[str, Any] = {
     "input_tokens": 30,
     "output_tokens": 64,
     "cost_pico": 12_345_000_000_001,
+    "headroom_permille": 832,
 }
 BARE: dict[str, Any] = {
     "endpoint_id": 1,
@@ -127,6 +128,7 @@ def test_a_probe_is_shown_with_the_figures_of_the_manual(database: Database) -> 
         "token_source": "usage",
         "detail": None,
         "request_id": None,
+        "headroom": 83.2,
     }
 
 
