@@ -193,8 +193,8 @@ class Pipeline:
         until = throttled_until(belief, watched.rules.interval, now)
         if until is not None:
             return Outcome.RATE_LIMITED, (
-                f"throttled: the provider asked us to wait until {iso(until)};"
-                f" next look at {iso(watched.grid.next(until))}"
+                f"throttled; next look at {iso(watched.grid.next(until))},"
+                f" because the provider asked us to wait until {iso(until)}"
             )
         refused = self._purse.reserve(watched.id, watched.worst_cost, now)
         return None if refused is None else (Outcome.BUDGET_EXHAUSTED, refused.reason)

@@ -152,7 +152,10 @@ def standing(belief: Belief | None, interval: Span, now: Instant) -> Standing:
     waits = throttled_until(belief, interval, now)
     if silent is not None:
         return Standing(Shown.UNKNOWN, silent, _why_silent(belief), waits)
-    return Standing(Shown(str(belief.state)), belief.since or None, belief.reason, waits)
+    reason = belief.reason
+    if belief.state is State.UNKNOWN and belief.last_outcome is Outcome.RATE_LIMITED:
+        reason = f"no working look yet, last: {belief.last_outcome}: {belief.last_detail}"
+    return Standing(Shown(str(belief.state)), belief.since or None, reason, waits)
 
 
 def silent_since(belief: Belief, interval: Span, now: Instant) -> Instant | None:

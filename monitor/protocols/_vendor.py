@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping
-from itertools import islice
+from itertools import chain, islice
 
 from monitor.core.headroom import LONGEST
 from monitor.core.headroom import is_named as is_limit
@@ -24,6 +24,8 @@ _MESSAGES = ("message", "msg", "detail", "errors", "error_msg", "error_message",
 _CODES = ("code", "error_code", "status_code", "statusCode")
 _DEEPEST = 4
 _MOST_REASONS = 8
+_QUOTED = re.compile(r'"(?:code|type|error_code)"\s*:\s*"([\w.-]{1,60})"', re.ASCII)
+"""A gateway (LiteLLM) may know no better than to quote the error of whoever is behind it."""
 _DELAY = re.compile(r"(\d{1,6}(?:\.\d{1,9})?)s", re.ASCII)
 
 
@@ -67,7 +69,7 @@ def vendor_error(payload: object, *, in_stream: bool) -> VendorError | None:
         code=code,
         type=clean(str(kind), _WORD_KEPT) if told else None,
         message=clean(message, DETAIL_KEPT),
-        reasons=tuple(islice(_reasons(inner), _MOST_REASONS)),
+        reasons=tuple(islice(chain(_reasons(inner), _quoted(message)), _MOST_REASONS)),
         retry_s=_retry_s(inner),
         in_stream=in_stream,
     )
@@ -86,6 +88,11 @@ def _reasons(inner: dict[str, object]) -> Iterator[str]:
                 word = part.get(key)
                 if isinstance(word, str) and word:
                     yield clean(word, _WORD_KEPT)
+
+
+def _quoted(message: str) -> Iterator[str]:
+    """Words for machines within a message."""
+    return (found[1] for found in _QUOTED.finditer(message[:DETAIL_KEPT]))
 
 
 def _details(inner: dict[str, object]) -> list[object]:

@@ -1,11 +1,13 @@
 """A provider that throttles us is left alone as long as it asks, and that is no outage."""
 
 import json
+import subprocess
+import sys
 import urllib.request
 from typing import Any
 
 from monitor.core.instant import SECOND, from_iso
-from tests.support.daemon import Home, alerting, channel, until
+from tests.support.daemon import TOP, Home, alerting, channel, until
 from tests.support.receiver import Receiver
 from tests.support.simulated import Simulated
 
@@ -33,6 +35,11 @@ def get(address: str, path: str) -> str:
 def shown(address: str) -> dict[str, Any]:
     one: dict[str, Any] = json.loads(get(address, f"/api/v1/endpoints/{ONE}"))["endpoint"]
     return one
+
+
+def status(home: Home) -> str:
+    command = [sys.executable, "-m", "monitor", "status", ONE, "--config", home.config]
+    return subprocess.run(command, cwd=TOP, stdout=subprocess.PIPE, check=True, text=True).stdout
 
 
 def test_a_throttled_endpoint_is_not_asked_before_its_time_and_does_not_look_like_an_outage(
@@ -74,6 +81,9 @@ def test_a_throttled_endpoint_is_not_asked_before_its_time_and_does_not_look_lik
     waits = from_iso(one["throttled_until"])
     assert 0 <= waits - refused["unix"] * SECOND - WAIT_S * SECOND < SECOND
     assert "next look after" in get(address, f"/endpoints/{ONE}")
+    said = status(home)
+    assert "\n  throttled; next look after 20" in said
+    assert "0 % of requests left" in said
     hour = one["windows"]["1h"]
     assert hour["uptime"] == 100.0
     assert hour["strict_uptime"] < 100.0
@@ -89,7 +99,7 @@ def test_a_throttled_endpoint_is_not_asked_before_its_time_and_does_not_look_lik
     second = home.ready()
     second.wait("probe.stored", outcome="rate_limited")
     assert len(simulated.log("acme")) == asked
-    second.wait("state.changed", before="degraded", after="up")
+    second.wait("state.changed", after="up")
     assert simulated.log("acme")[asked]["unix"] * SECOND >= waits
     assert second.stop()[0] == 0
 
@@ -98,7 +108,7 @@ def test_a_throttled_endpoint_is_not_asked_before_its_time_and_does_not_look_lik
     records = home.records()
     skipped = [probe for probe in records.probes(ONE) if not probe.sent]
     assert {probe.outcome for probe in skipped} == {"rate_limited"}
-    assert all("; next look at " in (probe.detail or "") for probe in skipped)
+    assert all("throttled; next look at 20" in (probe.detail or "") for probe in skipped)
     left = records.rows("SELECT outcome, sent, headroom FROM uptoken_probe ORDER BY at_us")
     assert {row.headroom for row in left if row.outcome == "ok"} == {83.2}
     assert {row.headroom for row in left if row.outcome == "rate_limited"} == {None, 0.0}
