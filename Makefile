@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run demo test lint bench venv
+.PHONY: help run demo test test-litellm lint bench venv
 
 BIN := .venv/bin
 
@@ -27,6 +27,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input install -qq -
 help:
 	@echo "make run     the demo: simulated providers, the daemon and the page"
 	@echo "make test    every test, with a real PostgreSQL, inference engine and browser"
+	@echo "make test-litellm  our probes through LiteLLM's proxy; brings it (750 MB)"
 	@echo "make lint    style, types, imports"
 	@echo "make bench   the figures of bench/"
 	@echo "make venv    only set up .venv"
@@ -44,6 +45,18 @@ test: $(BIN)/.tested-with
 	@$(call need,command -v ip,iproute2 (network namespaces),iproute2)
 	@$(call need,command -v systemd-analyze,systemd-analyze,systemd)
 	@$(BIN)/python -m pytest
+
+LITELLM := litellm[proxy]==1.106.2
+
+test-litellm: $(BIN)/.tested-with .venv-litellm/.installed
+	@UPTOKEN_LITELLM="$(CURDIR)/.venv-litellm/bin/litellm" $(BIN)/python -m pytest tests/gateways
+
+# An environment of its own: LiteLLM pins half of what is on the index.
+.venv-litellm/.installed: $(BIN)/pip Makefile
+	@echo "Setting up .venv-litellm (some minutes, once)" >&2
+	@test -x .venv-litellm/bin/pip || "$(PYTHON)" -m venv .venv-litellm
+	@.venv-litellm/bin/python -m pip --disable-pip-version-check --no-input install -qq '$(LITELLM)'
+	@touch $@
 
 lint: $(BIN)/.tested-with
 	@$(BIN)/ruff check

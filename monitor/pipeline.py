@@ -15,9 +15,11 @@ from monitor import __version__, canaries
 from monitor.canaries import Sight
 from monitor.clock import Clock
 from monitor.core import evidence, identity
-from monitor.core.belief import Belief, Look, Quiet, Rules, confirmation_at
+from monitor.core.belief import Belief, Look, Quiet, Rules, confirmation_at, throttled_until
 from monitor.core.budget import FREE, Price, cost_usd
 from monitor.core.figures import Figures
+from monitor.core.headroom import Headroom
+from monitor.core.headroom import read as read_limits
 from monitor.core.instant import MILLISECOND, SECOND, Instant, iso
 from monitor.core.integrity import NO_FLAW, Flaw, flaws
 from monitor.core.observation import Observation
@@ -68,6 +70,8 @@ class Seen:
     flaws: frozenset[Flaw] = NO_FLAW
     events: tuple[identity.Event, ...] = ()
     """What is new about who answers."""
+    headroom: Headroom | None = None
+    """What the reply said of the vendor's limits."""
 
 
 async def look_once(watched: Watched, learnt: Learnt, nonce: str, clock: Clock) -> Seen:
@@ -78,7 +82,14 @@ async def look_once(watched: Watched, learnt: Learnt, nonce: str, clock: Clock) 
     timeline = Timeline(start=clock.monotonic())
     limits = Limits(deadline=timeline.start + watched.timeout_s, connect_s=watched.connect_s)
     observation = await watched.look.look(watched.wire, timeline, limits, nonce, learnt.protocol)
-    verdict = judge(observation, watched.look.expect, learnt, model=watched.look.model)
+    headroom = _headroom(observation, at)
+    verdict = judge(
+        observation,
+        watched.look.expect,
+        learnt,
+        model=watched.look.model,
+        limits=() if headroom is None else headroom.limits,
+    )
     known, events = identity.notice(
         verdict.learnt.known,
         observation,
@@ -94,7 +105,16 @@ async def look_once(watched: Watched, learnt: Learnt, nonce: str, clock: Clock) 
         cost_usd=_cost(watched.price, verdict.figures),
         flaws=flaws(observation, verdict),
         events=tuple(events),
+        headroom=headroom,
     )
+
+
+def _headroom(seen: Observation, began: Instant) -> Headroom | None:
+    if seen.timeline.headers is None:
+        return None
+    received = Instant(began + round((seen.timeline.headers - seen.timeline.start) * SECOND))
+    limits = read_limits(seen.headers, received)
+    return Headroom(received, limits) if limits else None
 
 
 def _cost(price: Price | None, figures: Figures) -> Decimal | None:
@@ -203,9 +223,12 @@ class Pipeline:
     def _refusal(self, watched: Watched, belief: Belief) -> tuple[Outcome, str] | None:
         """Why this slot is not probed, although it is due; None: it is, and its money is set aside."""
         now = self._clock.now()
-        if now < belief.not_before:
-            wait = f"the provider asked us to wait until {iso(belief.not_before)} (Retry-After)"
-            return Outcome.RATE_LIMITED, wait
+        until = throttled_until(belief, watched.rules.interval, now)
+        if until is not None:
+            return Outcome.RATE_LIMITED, (
+                f"throttled; next look at {iso(watched.grid.next(until))},"
+                f" because the provider asked us to wait until {iso(until)}"
+            )
         refused = self._purse.reserve(watched.id, watched.worst_cost, now)
         return None if refused is None else (Outcome.BUDGET_EXHAUSTED, refused.reason)
 
@@ -326,6 +349,7 @@ class Pipeline:
             verdict=verdict,
             request_id=observation.request_id,
             flaws=seen.flaws,
+            headroom=seen.headroom,
         )
         probe = probe_id(seen.at, salt)
         result = Result(
@@ -344,6 +368,7 @@ class Pipeline:
             evidence=self._evidence(watched, seen, probe),
             flaws=seen.flaws,
             cache_hit=identity.is_cache_hit(observation),
+            headroom_permille=None if seen.headroom is None else seen.headroom.permille,
         )
         nothing_sent = observation.timeline.request_sent is None
         cost = FREE if nothing_sent else seen.cost_usd

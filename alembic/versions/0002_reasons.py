@@ -18,6 +18,7 @@ def upgrade() -> None:
     _evidence()
     _event()
     _create_blind()
+    _add_headroom()
     views.create(op.get_bind())
 
 
@@ -65,4 +66,11 @@ def _create_blind() -> None:
         sa.Column("need", sa.Text(), nullable=False, comment="internet, lan or names: what was lost first"),
         sa.Column("reason", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("starts", name="pk_blind"),
+    )
+
+
+def _add_headroom() -> None:
+    op.add_column(
+        "probe",
+        sa.Column("headroom_permille", sa.SmallInteger(), comment="left of the vendor's nearest limit"),
     )

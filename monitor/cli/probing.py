@@ -132,6 +132,7 @@ def _document(endpoint: "EndpointSettings", seen: "Seen") -> dict[str, Any]:
         figures=verdict.figures,
         cost_usd=seen.cost_usd,
     )
+    headroom = None if seen.headroom is None else api_v1.headroom(seen.headroom)
     (told,) = json.loads(api_v1.probes([(result, phases(found.timeline))], None))["probes"]
     return {
         "endpoint": endpoint.id,
@@ -145,6 +146,7 @@ def _document(endpoint: "EndpointSettings", seen: "Seen") -> dict[str, Any]:
         "issuer": found.certificate and found.certificate.issuer,
         "tls_version": found.certificate and found.certificate.version,
         "answers": [logs.redact(record) for record in found.answers],
+        "headroom": headroom,
         "answer": logs.redact(found.answer) if endpoint.model_name else None,
         "body": logs.redact(found.body) or None,
     }

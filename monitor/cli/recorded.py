@@ -112,6 +112,7 @@ def _endpoint(
         standing=standing(belief, listing.interval, now),
         windows={which: window(which, complete, now, RAW_KEPT) for which in windows},
         last_probe=None if head is None else head.last,
+        headroom=None if belief is None else belief.headroom,
     )
 
 

@@ -80,6 +80,9 @@ def show_one(snapshot: Snapshot, events: Iterable[Event] = ()) -> None:
     lasting = "" if since is None else f" for {_lasting(one, snapshot.now)}, since {clock(since, zone)}"
     printing.line(printing.state(one.state), lasting)
     printing.line(f"  {one.standing.reason}")
+    waits = one.standing.throttled_until
+    if waits is not None:
+        printing.line(f"  throttled; next look after {clock(waits, zone)}")
     printing.line()
     spoken = any(figures.ttft_ms.n for figures in one.windows.values())
     printing.table(
@@ -94,6 +97,8 @@ def show_one(snapshot: Snapshot, events: Iterable[Event] = ()) -> None:
     if one.last_probe is not None:
         printing.line()
         _print_last(one.last_probe, zone)
+    if one.headroom is not None:
+        printing.line(f"limits      {clock(one.headroom.at, zone)}: {one.headroom.words()}")
     _print_streams(one)
     _print_events(events, zone)
     open_ = [story for story in snapshot.open_incidents if one.id in story.endpoints]

@@ -15,10 +15,11 @@ from typing import assert_never
 from monitor.core import alert
 from monitor.core.alert import Alert, Facts, Kind, Route, Subject, Usual
 from monitor.core.degraded import DegradedRules, Sample, evaluate
+from monitor.core.headroom import Headroom
 from monitor.core.instant import SECOND, Instant, Span, as_datetime, say
 from monitor.core.integrity import NO_FLAW, Flaw, of_stream
 from monitor.core.outcome import Blame, Outcome
-from monitor.core.verdict import Learnt, Verdict, until
+from monitor.core.verdict import Learnt, Verdict, longest_wait, until
 
 LAPSE = 3
 """Intervals after which a run lapses, and after which silence means `unknown`."""
@@ -158,6 +159,8 @@ class Belief:
     """Maintenance and pause in force, and since when."""
     not_before: Instant = Instant(0)
     """The server asked not to be probed before this."""
+    headroom: Headroom | None = None
+    """What the newest reply that spoke of limits said; None: none did."""
     learnt: Learnt = Learnt()
     last_outcome: Outcome | None = None
     last_detail: str | None = None
@@ -186,6 +189,7 @@ class Look:
     verdict: Verdict
     request_id: str | None = None
     flaws: frozenset[Flaw] = NO_FLAW
+    headroom: Headroom | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -365,6 +369,15 @@ def confirmation_at(
     return start
 
 
+def throttled_until(belief: Belief, interval: Span, now: Instant) -> Instant | None:
+    """Until when the server wants to be left alone; None: it may be asked now.
+
+    Further off than any server's word reaches is a clock of ours that was set back.
+    """
+    until_then = belief.not_before
+    return until_then if now < until_then <= now + longest_wait(interval) else None
+
+
 # Looks
 
 
@@ -381,6 +394,7 @@ def _after(belief: Belief, look: Look, rules: Rules, now: Instant) -> Belief:
         classified=max(belief.classified, at) if classified else belief.classified,
         confirmations=0 if look.scheduled else belief.confirmations + 1,
         not_before=asked if asked is not None else belief.not_before,
+        headroom=look.headroom or belief.headroom,
         learnt=verdict.learnt,
         last_outcome=verdict.outcome,
         last_detail=verdict.detail,

@@ -12,8 +12,9 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, tzinfo
 from typing import Any
 
-from monitor.core.belief import LAPSE, Belief, Quiet, State
+from monitor.core.belief import LAPSE, Belief, Quiet, State, throttled_until
 from monitor.core.budget import Price
+from monitor.core.headroom import Headroom
 from monitor.core.instant import DAY, SECOND, Instant, Span
 from monitor.core.outcome import Blame, Outcome
 from monitor.core.path import Blind
@@ -136,6 +137,8 @@ class Standing:
     state: Shown
     since: Instant | None
     reason: str
+    throttled_until: Instant | None = None
+    """The provider asked us to wait, so no look is due before then."""
 
 
 _OVER = {Quiet.PAUSED: "paused by an operator", Quiet.MAINTENANCE: "planned maintenance"}
@@ -149,9 +152,13 @@ def standing(belief: Belief | None, interval: Span, now: Instant) -> Standing:
         if quiet in belief.quiet:
             return Standing(Shown(str(quiet)), belief.quiet[quiet] or None, reason)
     silent = silent_since(belief, interval, now)
+    waits = throttled_until(belief, interval, now)
     if silent is not None:
-        return Standing(Shown.UNKNOWN, silent, _why_silent(belief))
-    return Standing(Shown(str(belief.state)), belief.since or None, belief.reason)
+        return Standing(Shown.UNKNOWN, silent, _why_silent(belief), waits)
+    reason = belief.reason
+    if belief.state is State.UNKNOWN and belief.last_outcome is Outcome.RATE_LIMITED:
+        reason = f"no working look yet, last: {belief.last_outcome}: {belief.last_detail}"
+    return Standing(Shown(str(belief.state)), belief.since or None, reason, waits)
 
 
 def silent_since(belief: Belief, interval: Span, now: Instant) -> Instant | None:
@@ -227,6 +234,8 @@ class EndpointSnapshot:
     hour: Sequence[Spell] = ()
     """The last hour by minutes; likewise."""
     last_probe: Result | None = None
+    headroom: Headroom | None = None
+    """What the vendor's newest reply said of our limits there; None: nothing, or not for everybody."""
 
     @property
     def id(self) -> str:
@@ -285,12 +294,13 @@ def _public_endpoint(one: EndpointSnapshot) -> EndpointSnapshot:
         one,
         standing=replace(one.standing, reason=without_detail(one.standing.reason)),
         last_probe=None if one.last_probe is None else public_probe(one.last_probe),
+        headroom=None,
     )
 
 
 def public_probe(probe: Result) -> Result:
     """A probe without what only operators may know."""
-    return replace(probe, detail=None, request_id=None, cost_usd=None)
+    return replace(probe, detail=None, request_id=None, cost_usd=None, headroom_permille=None)
 
 
 def public_story(story: Story, public_ids: set[str]) -> Story | None:

@@ -26,6 +26,8 @@ from monitor.core.belief import (
 )
 from monitor.core.degraded import Sample
 from monitor.core.figures import Figures, TokenSource
+from monitor.core.headroom import Headroom, Limit, Period
+from monitor.core.headroom import Kind as Limited
 from monitor.core.instant import Instant, Span
 from monitor.core.integrity import NO_FLAW, Flaw
 from monitor.core.outcome import Blame, Outcome
@@ -61,6 +63,8 @@ class Result:
     """What was wrong with the stream."""
     cache_hit: bool = False
     """A cache answered, although the prompt was never sent before."""
+    headroom_permille: int | None = None
+    """What was left of the vendor's nearest limit, 0 to 1000; None: the reply does not say."""
 
 
 def probe_id(at: Instant, salt: int) -> str:
@@ -292,6 +296,8 @@ def belief_json(belief: Belief, *, ring: bool = False) -> Json:
         out["quiet"] = dict(belief.quiet)
     if belief.not_before:
         out["not_before"] = belief.not_before
+    if belief.headroom is not None:
+        out["headroom"] = _headroom_json(belief.headroom)
     if belief.learnt != Learnt():
         out["learnt"] = _learnt_json(belief.learnt)
     if belief.last_outcome is not None:
@@ -321,6 +327,7 @@ def belief_from_json(raw: Json) -> Belief:
         quiet={Quiet(name): Instant(at) for name, at in raw.get("quiet", {}).items()},
         not_before=Instant(raw.get("not_before", 0)),
         learnt=_learnt(learnt) if learnt else Learnt(),
+        headroom=_headroom(raw.get("headroom")),
         last_outcome=Outcome(outcome) if outcome else None,
         last_detail=detail,
         last_request_id=request_id,
@@ -348,6 +355,30 @@ def _sample(raw: list[Any]) -> Sample:
     """One from before flaws were kept has none."""
     sample = Sample(*raw)
     return sample if sample.flaws is None else replace(sample, flaws=frozenset(map(Flaw, sample.flaws)))
+
+
+def _headroom_json(headroom: Headroom) -> list[Any]:
+    limits = [[one.kind, one.period, one.limit, one.remaining, one.resets_in_s] for one in headroom.limits]
+    return [headroom.at, limits]
+
+
+def _headroom(raw: list[Any] | None) -> Headroom | None:
+    if raw is None:
+        return None
+    at, limits = raw
+    return Headroom(
+        Instant(at),
+        tuple(
+            Limit(
+                kind=Limited(kind),
+                period=None if period is None else Period(period),
+                limit=limit,
+                remaining=remaining,
+                resets_in_s=resets_in_s,
+            )
+            for kind, period, limit, remaining, resets_in_s in limits
+        ),
+    )
 
 
 def _incident_json(incident: Incident) -> Json:

@@ -101,6 +101,8 @@ _EXACT = 1
 _BOUNDED = 2
 _KERNEL = 0x80
 _GATHERED = 0x40
+_SHORT = 0x20
+"""Of the usual sort (`_is_usual`): what follows from that is not stored."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -198,12 +200,28 @@ def _ms(seconds: float | None) -> float | None:
     return None if seconds is None else seconds * 1000.0
 
 
+_IMPLIED = {"first_answer": "first_token", "end": "terminal"}
+_USUAL = frozenset(_FIELDS) - {"first_reasoning"}
+_USUAL_BITS = sum(1 << bit for bit, name in enumerate(_FIELDS) if name in _USUAL)
+
+
+def _is_usual(moments: Phases) -> bool:
+    """A stream that answered without thinking aloud, and was over with its terminal event."""
+    there = {name for name in _FIELDS if getattr(moments, name) is not None}
+    return there == _USUAL and all(
+        round(getattr(moments, name) * 1000.0) == round(getattr(moments, source) * 1000.0)
+        for name, source in _IMPLIED.items()
+    )
+
+
 def pack(moments: Phases) -> bytes:
-    """The stored blob: version, clock, a bit per field, the bounds if any, then microseconds as varints.
+    """The stored blob: version, clock, a bit per field (but of the usual sort), the bounds if any, then
+    microseconds as varints.
 
     An offset is stored as its distance from the one before, which keeps a stored probe small.
     """
     present, bounds, body, previous = 0, 0, bytearray(), 0
+    usual = _is_usual(moments)
     for bit, name in enumerate(_FIELDS):
         value = getattr(moments, name)
         if value is None:
@@ -211,6 +229,8 @@ def pack(moments: Phases) -> bytes:
         present |= 1 << bit
         # The last ones first, for those are the usual ones and so fit into a byte.
         bounds |= (name in moments.bounds) << len(_FIELDS) - 1 - bit
+        if usual and name in _IMPLIED:
+            continue
         micros = round(value * 1000.0)
         if bit < 4:
             body += _varint(_zigzag(micros))
@@ -219,21 +239,29 @@ def pack(moments: Phases) -> bytes:
             previous = micros
     clock = _KERNEL if moments.clock is Clock.KERNEL else 0
     gathered = _GATHERED if moments.gathered else 0
-    head = bytes(((_BOUNDED if bounds else _EXACT) | clock | gathered,)) + present.to_bytes(2, "little")
+    short = _SHORT if usual else 0
+    head = bytes(((_BOUNDED if bounds else _EXACT) | clock | gathered | short,))
+    head += b"" if usual else present.to_bytes(2, "little")
     return head + (_varint(bounds) if bounds else b"") + bytes(body)
 
 
 def unpack(blob: bytes) -> Phases:
     """The inverse of `pack`, to the microsecond. Raises ValueError for an unknown version."""
-    version = blob[0] & ~(_KERNEL | _GATHERED) if blob else 0
+    version = blob[0] & ~(_KERNEL | _GATHERED | _SHORT) if blob else 0
     if len(blob) < 3 or version not in (_EXACT, _BOUNDED):
         raise ValueError("a timeline of an unknown version")
-    present = int.from_bytes(blob[1:3], "little")
-    bounds, position = _read_varint(blob, 3) if version == _BOUNDED else (0, 3)
+    present, position = int.from_bytes(blob[1:3], "little"), 3
+    usual = blob[0] & _SHORT
+    if usual:
+        present, position = _USUAL_BITS, 1
+    bounds, position = _read_varint(blob, position) if version == _BOUNDED else (0, position)
     values: dict[str, Any] = {}
     previous = 0
     for bit, name in enumerate(_FIELDS):
         if not present >> bit & 1:
+            continue
+        if usual and name in _IMPLIED:
+            values[name] = values[_IMPLIED[name]]
             continue
         raw, position = _read_varint(blob, position)
         micros = raw >> 1 ^ -(raw & 1)

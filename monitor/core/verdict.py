@@ -4,11 +4,12 @@
 was learnt about the endpoint before; it looks nothing up.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from email.utils import parsedate_to_datetime
 
 from monitor.core.figures import Figures, measure
+from monitor.core.headroom import Limit, http_date, wait
 from monitor.core.identity import NOBODY, Known, is_same_model
 from monitor.core.instant import SECOND, Instant, Span, as_datetime, say
 from monitor.core.observation import DETAIL_KEPT, Observation, Timer, VendorError, clean
@@ -18,6 +19,7 @@ from monitor.core.report import Heard, Standing
 from monitor.core.timeline import Channel
 from monitor.core.wire import FaultKind, Phase
 
+_PLAIN_NUMBER = re.compile(r"\d{1,9}(?:\.\d{1,9})?", re.ASCII)
 UNSURE_MS = 5.0
 UNSURE_SHARE = 0.05
 """A figure that may be off by more than both of these says more about us than about them."""
@@ -81,8 +83,16 @@ class _Ruling:
     detail: str | None = None
 
 
-def judge(seen: Observation, expect: Expect, learnt: Learnt, *, model: str | None) -> Verdict:
-    """Judge one look. `model` is the model asked for; None for a plain check."""
+def judge(
+    seen: Observation,
+    expect: Expect,
+    learnt: Learnt,
+    *,
+    model: str | None,
+    limits: tuple[Limit, ...] = (),
+) -> Verdict:
+    """Judge one look. `model` is the model asked for; None for a plain check. `limits` are those that
+    the reply told of."""
     figures = measure(seen)
     ruling = _rule(seen, expect, learnt, figures, model)
     detail = ruling.detail
@@ -93,7 +103,7 @@ def judge(seen: Observation, expect: Expect, learnt: Learnt, *, model: str | Non
         detail=detail,
         figures=figures,
         learnt=_learn(seen, ruling.outcome, learnt),
-        retry_after=_stay_away(seen) if ruling.outcome is Outcome.RATE_LIMITED else None,
+        retry_after=_stay_away(seen, limits) if ruling.outcome is Outcome.RATE_LIMITED else None,
     )
 
 
@@ -458,39 +468,45 @@ def _slow(figures: Figures, expect: Expect) -> _Ruling | None:
     return _Ruling(Outcome.SLOW, words)
 
 
-def _stay_away(seen: Observation) -> Span | None:
-    """What the headers ask for, else the body."""
+def _stay_away(seen: Observation, limits: tuple[Limit, ...]) -> Span | None:
+    """What the headers ask for, else the body; else until the limits that are used up come back."""
     said = retry_after(seen.headers)
     if said is None and seen.error is not None and seen.error.retry_s:
-        return Span(round(min(seen.error.retry_s * SECOND, LONGEST_RETRY_AFTER)))
+        said = _bounded(seen.error.retry_s)
+    if said is None:
+        back = wait(limits)
+        said = None if back is None else _bounded(back / SECOND)
     return said
 
 
 def retry_after(headers: Mapping[str, str]) -> Span | None:
-    """What `Retry-After` asks for, at most 15 minutes; None if it is absent or makes no sense.
+    """What `Retry-After-Ms` or `Retry-After` asks for, at most 15 minutes; None if neither makes sense.
 
     A date is taken relative to the server's own `Date`, so that our clocks need not agree.
     """
+    exact = headers.get("retry-after-ms", "").strip()
+    if _PLAIN_NUMBER.fullmatch(exact):
+        return _bounded(float(exact) / 1_000)
     said = headers.get("retry-after", "").strip()
-    try:
-        seconds = float(said)
-    except ValueError:
-        seconds = _seconds_between(headers.get("date", ""), said)
+    if _PLAIN_NUMBER.fullmatch(said):
+        return _bounded(float(said))
+    now, then = http_date(headers.get("date", "")), http_date(said)
+    return None if now is None or then is None else _bounded((then - now) / SECOND)
+
+
+def _bounded(seconds: float) -> Span | None:
     if not 0 < seconds < 1e9:
         return None
     return Span(round(min(seconds * SECOND, LONGEST_RETRY_AFTER)))
-
-
-def _seconds_between(now: str, then: str) -> float:
-    """0 where either is no date of HTTP."""
-    try:
-        return (parsedate_to_datetime(then) - parsedate_to_datetime(now)).total_seconds()
-    except (ValueError, TypeError):
-        return 0.0
 
 
 def until(verdict: Verdict, at: Instant, interval: Span) -> Instant | None:
     """When a throttled endpoint may be asked again: at most 15 minutes or 15 intervals on."""
     if verdict.retry_after is None:
         return None
-    return Instant(at + min(verdict.retry_after, LONGEST_RETRY_AFTER, 15 * interval))
+    return Instant(at + min(verdict.retry_after, longest_wait(interval)))
+
+
+def longest_wait(interval: Span) -> Span:
+    """No server keeps us away for longer, whatever it asks for."""
+    return Span(min(LONGEST_RETRY_AFTER, 15 * interval))

@@ -13,6 +13,7 @@ from typing import Any
 from monitor.core.budget import Price, money
 from monitor.core.evidence import Evidence, Happening, Kind
 from monitor.core.figures import Figures
+from monitor.core.headroom import Headroom
 from monitor.core.identity import Event
 from monitor.core.instant import Instant, iso
 from monitor.core.integrity import Flaw
@@ -147,6 +148,26 @@ def _endpoint(one: EndpointSnapshot) -> Json:
         "data_policy": None if listing.data_policy is None else dict(listing.data_policy),
         "status_page": listing.status_page,
         "interval_s": listing.interval / 1_000_000,
+        "throttled_until": _moment(one.standing.throttled_until),
+        "headroom": None if one.headroom is None else headroom(one.headroom),
+    }
+
+
+def headroom(found: Headroom) -> Json:
+    """What is left of the vendor's limits; `percent` of the one that is nearest to its end."""
+    return {
+        "at": iso(found.at),
+        "percent": _percent(found.permille),
+        "limits": [
+            {
+                "kind": str(one.kind),
+                "period": None if one.period is None else str(one.period),
+                "limit": one.limit,
+                "remaining": one.remaining,
+                "resets_at": _moment(found.resets_at(one)),
+            }
+            for one in found.limits
+        ],
     }
 
 
@@ -254,6 +275,7 @@ def _probe(probe: Result, phases: Phases | None) -> Json:
         "request_id": probe.request_id,
         **_figures(probe.figures),
         "cost_usd": None if probe.cost_usd is None else money(probe.cost_usd),
+        "headroom": _percent(probe.headroom_permille),
         "sent": probe.sent,
         "maintenance": probe.maintenance,
         "flaws": [str(flaw) for flaw in Flaw if flaw in probe.flaws],
@@ -378,6 +400,10 @@ def _incident(story: Story) -> Json:
 
 def _moment(moment: Instant | None) -> str | None:
     return None if moment is None else iso(moment)
+
+
+def _percent(permille: int | None) -> float | None:
+    return None if permille is None else permille / 10
 
 
 def _rounded(value: float | None) -> float | None:

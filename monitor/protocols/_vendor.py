@@ -2,16 +2,19 @@
 
 import re
 from collections.abc import Iterator, Mapping
-from itertools import islice
+from itertools import chain, islice
 
+from monitor.core.headroom import LONGEST
+from monitor.core.headroom import is_named as is_limit
 from monitor.core.observation import DETAIL_KEPT, VendorError, clean
 
 _KEPT = frozenset(
     {
-        "retry-after", "openai-processing-ms", "server", "via", "cf-ray", "content-type", "date", "location",
+        "retry-after", "retry-after-ms", "openai-processing-ms", "server", "via", "cf-ray", "content-type",
+        "date", "location",
     }
 )  # fmt: skip
-_KEPT_FAMILY = ("x-ratelimit-", "anthropic-ratelimit-")
+_LIMITS_KEPT = 32
 _HEADER_KEPT = 200
 _REQUEST_IDS = (
     "x-request-id", "request-id", "x-generation-id", "apim-request-id", "x-ms-request-id", "cf-ray",
@@ -21,16 +24,19 @@ _MESSAGES = ("message", "msg", "detail", "errors", "error_msg", "error_message",
 _CODES = ("code", "error_code", "status_code", "statusCode")
 _DEEPEST = 4
 _MOST_REASONS = 8
+_QUOTED = re.compile(r'"(?:code|type|error_code)"\s*:\s*"([\w.-]{1,60})"', re.ASCII)
+"""A gateway (LiteLLM) may know no better than to quote the error of whoever is behind it."""
 _DELAY = re.compile(r"(\d{1,6}(?:\.\d{1,9})?)s", re.ASCII)
 
 
 def kept_headers(headers: Mapping[str, str]) -> dict[str, str]:
-    """The headers that help a person or the judge."""
-    return {
-        name: value[:_HEADER_KEPT]
-        for name, value in headers.items()
-        if name in _KEPT or name in _REQUEST_IDS or name.startswith(_KEPT_FAMILY)
+    """The headers that help a person or the judge, and those that tell of limits."""
+    kept = {
+        name: value[:_HEADER_KEPT] for name, value in headers.items() if name in _KEPT or name in _REQUEST_IDS
     }
+    limits = islice((name for name in headers if is_limit(name)), _LIMITS_KEPT)
+    # One character more than is read: what was cut must not pass for something shorter.
+    return kept | {name: headers[name][: LONGEST + 1] for name in limits}
 
 
 def request_id(headers: Mapping[str, str]) -> str | None:
@@ -72,7 +78,7 @@ def vendor_error(payload: object, *, in_stream: bool) -> VendorError | None:
         code=code,
         type=clean(str(kind), _WORD_KEPT) if told else None,
         message=clean(message, DETAIL_KEPT),
-        reasons=tuple(islice(_reasons(inner), _MOST_REASONS)),
+        reasons=tuple(islice(chain(_reasons(inner), _quoted(message)), _MOST_REASONS)),
         retry_s=_retry_s(inner),
         in_stream=in_stream,
     )
@@ -91,6 +97,11 @@ def _reasons(inner: dict[str, object]) -> Iterator[str]:
                 word = part.get(key)
                 if isinstance(word, str) and word:
                     yield clean(word, _WORD_KEPT)
+
+
+def _quoted(message: str) -> Iterator[str]:
+    """Words for machines within a message."""
+    return (found[1] for found in _QUOTED.finditer(message[:DETAIL_KEPT]))
 
 
 def _details(inner: dict[str, object]) -> list[object]:

@@ -305,6 +305,7 @@ def _streamed(profile: Profile, request: Request, plan: Plan, voice: Voice) -> R
         ("cache-control", "no-cache"),
         ("transfer-encoding", "chunked"),
         ("openai-processing-ms", f"{starts * 1000:.0f}"),
+        *profile.headers,
     ]
     opening = Frame(starts, head(request, 200, headers))
     first = voice.opening(plan.input)
@@ -401,4 +402,5 @@ def _at_once(profile: Profile, request: Request, ask: Ask, plan: Plan) -> Reply:
         f'"usage":{_usage(plan.input, plan.total, plan.reasoning, profile.cached_tokens)}}}'
     )
     pace = _Pace.of(profile, request.seed)
-    return whole(request, Refusal(status=200, body=body), pace.due(0, plan.total, 0))
+    answer = Refusal(status=200, body=body, headers=profile.headers)
+    return whole(request, answer, pace.due(0, plan.total, 0))

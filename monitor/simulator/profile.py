@@ -124,6 +124,8 @@ class Profile:
     rejects: tuple[str, ...] = ()
     """Fields of the request that it refuses."""
     rejects_status: int = 400
+    headers: tuple[tuple[str, str], ...] = ()
+    """Further headers of a good answer, such as those that tell of rate limits."""
 
     health_ms: float = 5.0
     """When `/health` answers."""
@@ -216,6 +218,7 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "models": tuple,
     "rejects": tuple,
     "chunk_tokens": tuple,
+    "headers": lambda value: tuple((str(name), str(text)) for name, text in dict(value).items()),
     "fault": Fault,
     "usage": UsageStyle,
     "refusal": _refusal,

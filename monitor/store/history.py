@@ -172,6 +172,7 @@ def _result(row: Row[Any], endpoint: str) -> Result:
         timeline=row.timeline or b"",
         flaws=marks.flaws(row.outcome, row.flags & marks.MASK, row.ttft_us is not None),
         cache_hit=bool(row.flags & schema.FLAG_CACHE_HIT),
+        headroom_permille=row.headroom_permille,
     )
 
 

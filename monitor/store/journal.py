@@ -523,6 +523,7 @@ def _probe_row(result: Result, number: int) -> Row:
         "detail": result.detail,
         "request_id": result.request_id,
         "timeline": result.timeline,
+        "headroom_permille": result.headroom_permille,
     }
 
 

@@ -86,6 +86,7 @@ probe = Table(
     Column("detail", Text),
     Column("request_id", Text),
     Column("timeline", LargeBinary, comment="monitor.core.timeline.pack"),
+    Column("headroom_permille", SmallInteger, comment="left of the vendor's nearest limit"),
     PrimaryKeyConstraint("endpoint_id", "at", "salt"),
     sqlite_with_rowid=False,
 )

@@ -29,6 +29,8 @@ class _Dialect:
     """Microseconds since the epoch → a moment: timestamptz, or ISO 8601 text in UTC."""
     thousandth: Callable[[str], str]
     """A stored integer → a thousand of them, as a float."""
+    tenth: Callable[[str], str]
+    """A stored integer → ten of them, as a float."""
     half_id: Callable[[str], str]
     """64 bits → 16 hexadecimal digits."""
     usd: Callable[[str], str]
@@ -43,6 +45,7 @@ _SQLITE = _Dialect(
         f"strftime('%Y-%m-%dT%H:%M:%S', {us} / 1000000, 'unixepoch') || printf('.%03dZ', {us} / 1000 % 1000)"
     ),
     thousandth=lambda column: f"{column} / 1000.0",
+    tenth=lambda column: f"{column} / 10.0",
     half_id=lambda bits: f"printf('%016x', {bits})",
     usd=lambda pico: (
         f"CASE WHEN {pico} IS NOT NULL"
@@ -55,6 +58,7 @@ _SQLITE = _Dialect(
 _POSTGRESQL = _Dialect(
     time=lambda us: f"timestamptz 'epoch' + {us} * interval '1 microsecond'",
     thousandth=lambda column: f"{column} / 1000.0::float8",
+    tenth=lambda column: f"{column} / 10.0::float8",
     half_id=lambda bits: f"lpad(to_hex({bits}), 16, '0')",
     usd=lambda pico: f"{pico} * 0.000000000001",
     joined=lambda column: f"string_agg({column}, ',')",
@@ -135,6 +139,7 @@ def _probe(words: _Dialect) -> str:
         "request_id": "p.request_id",
         "flaws": _flaws(),
         "cache_hit": flag(FLAG_CACHE_HIT),
+        "headroom": words.tenth("p.headroom_permille"),
     }
     return _select(
         columns,

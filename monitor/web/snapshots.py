@@ -215,6 +215,7 @@ class Snapshots:
             bars=measured.bars,
             hour=measured.hour,
             last_probe=None if head is None else head.last,
+            headroom=None if head is None or head.belief is None else head.belief.headroom,
         )
 
     # It does not
@@ -240,6 +241,7 @@ class Snapshots:
                     bars=measured.bars,
                     hour=measured.hour,
                     last_probe=None if before is None else before.last_probe,
+                    headroom=None if before is None else before.headroom,
                 )
             )
         return Snapshot(

@@ -17,6 +17,7 @@ from monitor.core.belief import (
     needs_tick,
 )
 from monitor.core.figures import Figures
+from monitor.core.headroom import Headroom, Kind, Limit, Period
 from monitor.core.instant import HOUR, MINUTE, SECOND, Instant, Span
 from monitor.core.integrity import BREAKS, Flaw
 from monitor.core.outcome import Outcome
@@ -463,6 +464,28 @@ def test_a_belief_survives_json(letters: str) -> None:
     stage = Stage(rules=degraded(ttft_p50=100.0, error_rate=10.0)).play(letters)
     raw = json.loads(json.dumps(belief_json(stage.belief, ring=True)))
     assert belief_from_json(raw) == stage.belief
+
+
+LIMITS = (
+    Limit(kind=Kind.REQUESTS, period=Period.DAY, limit=500, remaining=499, resets_in_s=0.12),
+    Limit(kind=Kind.OUTPUT_TOKENS, remaining=0),
+)
+
+
+def test_the_newest_word_about_limits_is_kept_and_survives_json() -> None:
+    stage = Stage().play("g")
+    known = Headroom(stage.now, LIMITS)
+    stage.tell(replace(look(stage.now, "g"), headroom=known)).play("gb")
+    assert stage.belief.headroom == known
+    raw = json.loads(json.dumps(belief_json(stage.belief, ring=True)))
+    assert belief_from_json(raw) == stage.belief
+
+
+def test_a_belief_of_an_older_program_has_no_headroom() -> None:
+    raw = belief_json(Stage().play("gt", retry_after=Span(MINUTE)).belief)
+    assert "headroom" not in raw
+    assert belief_from_json(raw).headroom is None
+    assert belief_from_json(raw).not_before > 0
 
 
 @given(LETTERS)

@@ -246,6 +246,26 @@ def test_a_timeline_survives_being_packed_to_the_microsecond(moments: Phases, bo
     assert unpack(pack(bounded)) == bounded
 
 
+@given(
+    st.builds(Phases, **dict.fromkeys(MOMENTS, st.integers(0, 10**9).map(lambda us: us / 1000.0))),
+    st.sets(st.sampled_from(MOMENTS)),
+)
+def test_a_timeline_of_the_usual_sort_is_stored_shorter_and_survives(
+    moments: Phases, bounds: set[str]
+) -> None:
+    usual = replace(
+        moments,
+        first_reasoning=None,
+        first_token=moments.first_answer,
+        end=moments.terminal,
+        bounds=frozenset(bounds - {"first_reasoning"}),
+    )
+    assert unpack(pack(usual)) == usual
+    other = replace(usual, first_token=(round((usual.first_token or 0.0) * 1000) + 1) / 1000)
+    assert unpack(pack(other)) == other
+    assert len(pack(usual)) < len(pack(other))
+
+
 def test_a_packed_timeline_is_small() -> None:
     tokens = [token(0.65 + 0.02 * i) for i in range(64)]
     assert len(pack(phases(timeline(tokens)))) <= 40

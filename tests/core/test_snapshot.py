@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from monitor.core.belief import Belief, Quiet, State
+from monitor.core.headroom import Headroom
 from monitor.core.instant import HOUR, MINUTE, SECOND, Instant, Span
 from monitor.core.outcome import Outcome
 from monitor.core.slots import Grid, Segment
@@ -46,6 +47,21 @@ def test_an_endpoint_nobody_looked_at_is_unknown_since_nobody_knows_when():
 
 def test_a_fresh_belief_is_shown_as_it_is():
     assert standing(UP, EVERY, NOW) == Standing(Shown.UP, UP.since, UP.reason)
+
+
+def test_who_asks_us_to_wait_is_shown_as_throttled_and_not_as_silent():
+    waits = Instant(NOW + 40 * SECOND)
+    throttled = replace(UP, not_before=waits, last_outcome=Outcome.RATE_LIMITED, last_detail="429")
+    assert standing(throttled, EVERY, NOW) == Standing(Shown.UP, UP.since, UP.reason, waits)
+    assert standing(throttled, EVERY, waits).throttled_until is None
+    never = replace(throttled, state=State.UNKNOWN, since=Instant(0))
+    assert standing(never, EVERY, NOW).reason == "no working look yet, last: rate_limited: 429"
+
+
+def test_a_wait_that_no_server_can_ask_for_is_a_clock_of_ours_that_was_set_back():
+    step = replace(UP, not_before=Instant(NOW + 15 * EVERY + 1))
+    assert standing(step, EVERY, NOW).throttled_until is None
+    assert standing(step, EVERY, Instant(NOW + 1)).throttled_until == step.not_before
 
 
 def test_silence_of_three_intervals_is_unknown_though_the_daemon_may_be_dead():
@@ -139,11 +155,14 @@ def _snapshot() -> Snapshot:
         outcome=Outcome.HTTP_5XX,
         detail="status is 503: internal host db7 refused",
         request_id="req-1",
+        headroom_permille=832,
     )
     reason = "3 failures in a row, last: http_5xx: status is 503: internal host db7 refused"
     down = Standing(Shown.DOWN, NOW, reason)
     endpoints = tuple(
-        EndpointSnapshot(listing=listing, standing=down, windows={}, last_probe=probe)
+        EndpointSnapshot(
+            listing=listing, standing=down, windows={}, last_probe=probe, headroom=Headroom(NOW, ())
+        )
         for listing in (_listing("acme/open"), _listing("acme/secret", public=False))
     )
     story = Story(
@@ -180,6 +199,8 @@ def test_everybody_sees_no_detail_no_request_id_and_nothing_of_the_daemon():
     public = _snapshot().public()
     said = repr(public)
     assert "db7" not in said
+    assert public.endpoints[0].headroom is None
+    assert public.endpoints[0].last_probe.headroom_permille is None
     assert "req-1" not in said
     assert "17" not in repr(public.heartbeat and public.heartbeat.status)
     assert public.endpoints[0].standing.reason == "3 failures in a row, last: http_5xx"

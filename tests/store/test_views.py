@@ -46,6 +46,7 @@ PROBE: dict[str, Any] = {
     "input_tokens": 30,
     "output_tokens": 64,
     "cost_pico": 12_345_000_000_001,
+    "headroom_permille": 832,
 }
 BARE: dict[str, Any] = {
     "endpoint_id": 1,
@@ -130,6 +131,7 @@ def test_a_probe_is_shown_with_the_figures_of_the_manual(database: Database) -> 
         "request_id": None,
         "flaws": None,
         "cache_hit": False,
+        "headroom": 83.2,
     }
 
 
