@@ -285,9 +285,9 @@ def _phases(moments: Phases, trace: Trace | None) -> Iterator[Event]:
 
 
 def _reads(trace: Trace, start: float, with_text: set[float]) -> Iterator[Event]:
-    for read in (*trace.first, *trace.last):
-        kind = Kind.COMMENT if read.alive and read.at not in with_text else Kind.BYTES
-        yield Event(_ms((read.at - start) * 1000.0), kind, read.size, not read.exact)
+    for at, size, exact, alive in (*trace.first, *trace.last):
+        kind = Kind.COMMENT if alive and at not in with_text else Kind.BYTES
+        yield Event(_ms((at - start) * 1000.0), kind, size, not exact)
 
 
 def _piece(token: Token, start: float) -> Event:
