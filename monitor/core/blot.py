@@ -35,12 +35,11 @@ class Blot:
 
     def _runs(self, text: str) -> list[tuple[int, int]]:
         """Where pieces lie, those that touch or overlap as one; in order."""
-        found = sorted(
-            (start, start + length)
-            for length, known in self._pieces.items()
-            for start in range(len(text) - length + 1)
-            if text[start : start + length] in known
-        )
+        found: list[tuple[int, int]] = []
+        for length, known in self._pieces.items():
+            places = range(len(text) - length + 1)
+            found += [(at, at + length) for at in places if text[at : at + length] in known]
+        found.sort()
         runs: list[tuple[int, int]] = []
         for first, last in found:
             if runs and first <= runs[-1][1]:

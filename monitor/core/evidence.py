@@ -285,9 +285,9 @@ def _phases(moments: Phases, trace: Trace | None) -> Iterator[Happening]:
 
 
 def _reads(trace: Trace, start: float, with_text: set[float]) -> Iterator[Happening]:
-    for read in (*trace.first, *trace.last):
-        kind = Kind.COMMENT if read.alive and read.at not in with_text else Kind.BYTES
-        yield Happening(_ms((read.at - start) * 1000.0), kind, read.size, not read.exact)
+    for at, size, exact, alive in (*trace.first, *trace.last):
+        kind = Kind.COMMENT if alive and at not in with_text else Kind.BYTES
+        yield Happening(_ms((at - start) * 1000.0), kind, size, not exact)
 
 
 def _piece(token: Token, start: float) -> Happening:

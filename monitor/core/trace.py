@@ -7,26 +7,19 @@ nothing in it is understood, cleaned or blotted out yet.
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 from monitor.core.wire import Arrival
 
 MOST_READS = 50
 """Reads that are kept from the beginning, and again from the end."""
-BEGINNING = 4096
+BEGINNING = 3072
 """Bytes of the body: more than is ever shown, so that what is blotted out leaves enough."""
 
 
-class Read(NamedTuple):
-    """One read of the body."""
-
-    at: float
-    """Monotonic seconds."""
-    size: int
-    exact: bool
-    """`at` is a stamp, not merely the moment at which it was read."""
-    alive: bool
-    """It held something that a server sends to keep a connection alive."""
+Read = tuple[float, int, bool, bool]
+"""One read of the body, as a bare tuple, because every read of every probe makes one: when (monotonic
+seconds); bytes; whether that is a stamp and not merely the moment at which it was read; and whether it
+held something that a server sends to keep a connection alive."""
 
 
 @dataclass(slots=True)
@@ -54,11 +47,8 @@ class Trace:
     def came(self, arrival: Arrival, comments: int = 0) -> None:
         """More of the body; `comments` is how many keep-alives there were up to now."""
         size = len(arrival.data)
-        read = Read(arrival.at, size, arrival.stamped, comments > self.comments)
-        if self.reads < MOST_READS:
-            self.first.append(read)
-        else:
-            self.last.append(read)
+        reads = self.first if self.reads < MOST_READS else self.last
+        reads.append((arrival.at, size, arrival.stamped, comments > self.comments))
         self.reads += 1
         self.received += size
         self.comments = comments

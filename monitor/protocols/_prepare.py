@@ -40,6 +40,10 @@ class Secrets:
                 text = text.replace(secret, HIDDEN)
         return text
 
+    def hide_in(self, text: str | None) -> str | None:
+        """`hide`, where there may be no text."""
+        return None if text is None else self.hide(text)
+
     def hide_bytes(self, data: bytes) -> bytes:
         for secret in self._bytes:
             data = data.replace(secret, HIDDEN.encode())

@@ -218,7 +218,7 @@ class Conversation:
             status=reading.status,
             headers=kept_headers(reading.headers),
             body=_evidence(reading),
-            request_id=request_id(reading.headers) or reading.answer_id,
+            request_id=self.secrets.hide_in(request_id(reading.headers)) or reading.answer_id,
             error=reading.error,
             malformed=reading.malformed,
             certificate_days=reading.certificate_days,

@@ -159,7 +159,7 @@ class Page:
             status=reply.status,
             headers=kept_headers(reply.headers),
             body="" if good else self._evidence(body),
-            request_id=request_id(reply.headers),
+            request_id=self._secrets.hide_in(request_id(reply.headers)),
             certificate_days=reply.certificate_days,
             body_matches=matches,
             trace=trace,

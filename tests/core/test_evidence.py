@@ -94,7 +94,7 @@ def test_every_outcome_that_somebody_has_to_explain_is_kept() -> None:
 
 def test_a_broken_stream_is_told_from_the_first_packet_to_the_last() -> None:
     wire = trace(b": hold on\n\n", b'data: {"x":1}\n\n')
-    wire.first[0] = wire.first[0]._replace(alive=True)
+    wire.first[0] = (*wire.first[0][:3], True)
     seen = Observation(
         timeline=line(tokens=[Token(100.21, 100.21, 5, Channel.REASONING, ended_read=True)]),
         status=200,
