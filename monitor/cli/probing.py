@@ -39,10 +39,8 @@ def probe(given: str | None, id: str, *, as_json: bool) -> int:  # noqa: A002 - 
     config = loading.config(given)
     endpoint = choosing.endpoint(config, id)
     if endpoint.reports:
-        text = (
-            f"{endpoint.id} cannot be asked: it reports by itself; `uptoken status {endpoint.id}` says when"
-        )
-        raise Failure(text, UNDECIDED)
+        instead = f"`uptoken status {endpoint.id}` says what it said"
+        raise Failure(f"{endpoint.id} cannot be asked, for it reports by itself; {instead}", UNDECIDED)
     secrets = loading.secrets(config, endpoint.secrets().values())
     logs.configure(secrets=secrets.values)
     learnt = _learnt(config, endpoint)
