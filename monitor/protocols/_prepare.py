@@ -1,7 +1,7 @@
 """What every protocol over HTTP prepares in the same way, once per endpoint."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import timedelta
 from functools import lru_cache
@@ -26,13 +26,14 @@ _SHORTEST_SECRET = 6
 class Secrets:
     """Blots out what a server might echo: our key has no business in what we keep."""
 
-    __slots__ = ("_bytes", "_forms", "_texts")
+    __slots__ = ("_begins", "_bytes", "_forms", "_texts")
 
     def __init__(self, values: Iterable[str]) -> None:
         self._texts = tuple(dict.fromkeys(value for value in values if len(value) >= _SHORTEST_SECRET))
         self._bytes = tuple(value.encode() for value in self._texts)
         spelled = {form for text in self._texts for form in forms(text)}
         self._forms = tuple(sorted(spelled, key=lambda form: (-len(form), form)))
+        self._begins = tuple({form[:_SHORTEST_SECRET] for form in spelled})
 
     def hide(self, text: str) -> str:
         for secret in self._texts:
@@ -62,7 +63,8 @@ class Secrets:
         Once more and at the end, for what JSON had escaped, what came in two pieces of text, what
         stood in a header, and what our own bounds cut off.
         """
-        if not self._forms:
+        said = "\n".join(_texts(seen))
+        if not any(begin in said for begin in self._begins):
             return seen
         error = seen.error
         return replace(
@@ -100,6 +102,16 @@ class Secrets:
         return text
 
 
+def _texts(seen: Observation) -> Iterator[str]:
+    """All that is kept and was the server's to say."""
+    yield from seen.headers.values()
+    words = (seen.body, seen.request_id, seen.malformed, seen.answer, seen.finish_reason, seen.served_model)
+    yield from (text for text in words if text)
+    if seen.error is not None:
+        told = seen.error
+        yield from (text for text in (told.code, told.type, told.message, *told.reasons) if text)
+
+
 def _begun(text: str, secret: str) -> str:
     """As much of the secret as stands at the very end of the text, cut off; empty if that tells nothing."""
     first = secret[:_SHORTEST_SECRET]
@@ -131,8 +143,8 @@ def secrets(
 
 
 def _values(text: SecretText, filled: str) -> list[str]:
-    """All of it, and what in it is secret without the words around it, such as `Bearer`."""
-    return [filled, *(values_in(text, filled) if text.places else filled.split()[1:])]
+    """What is secret in it: the secrets that it names, without the words around them such as `Bearer`."""
+    return values_in(text, filled) if text.places else [filled, *filled.split()[1:]]
 
 
 def headers(own: Mapping[str, str], settings: EndpointSettings, reveal: Reveal) -> dict[str, str]:

@@ -49,9 +49,6 @@ class Scene:
         return ""
 
 
-BEFORE = 2
-"""More than one: a machine that is too busy learns nothing from a look."""
-
 Play = Callable[[Scene], Iterable[Step]]
 
 
@@ -88,9 +85,11 @@ class Case:
     settings: str = ""
     """More of the endpoint's TOML."""
     before: Play | None = None
-    """How it answers the first `BEFORE` requests; the case itself is what it does from then on."""
+    """How it answers the first request, and then every other; the case itself is what it does in between."""
     host: str = ""
     """Instead of the server's address."""
+    patient: bool = False
+    """The endpoint waits longer than the others: so much is sent that a busy machine needs its time."""
     loose: bool = True
     """May be played at random, whatever was played before."""
 

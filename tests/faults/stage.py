@@ -18,6 +18,8 @@ from tests.support.daemon import TOP
 KEY = "sk-canary/81c3f0+d2=Zq7"
 """It holds what JSON and URLs spell in more than one way."""
 TIMEOUT_S, CONNECT_S, FIRST_TOKEN_S, STALL_S = 1.5, 0.6, 0.8, 0.5
+_PATIENCE = ('timeout = "3500ms"\n', 'timeout = "3500ms"\nfirst_token_timeout = "3s"\nstall_timeout = "3s"\n')
+"""Of a page, and of a model, where more is sent than a busy machine reads in the usual time."""
 
 
 @dataclass(frozen=True)
@@ -39,13 +41,12 @@ class Stage:
 
     ports: dict[str, int]
     authority: Path
-    told: list[dict[str, Any]] = field(default_factory=list)
-    """What they told of each connection, in the order in which they ended."""
+    told: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    """What they told of each endpoint's connections, in the order in which they ended."""
 
     def visits(self, endpoint: str) -> list[dict[str, Any]]:
         """The connections of one endpoint, in the order in which they began."""
-        mine = [visit for visit in list(self.told) if visit["endpoint"] == endpoint]
-        return sorted(mine, key=lambda visit: float(visit["at"]))
+        return sorted(self.told.get(endpoint, ()), key=lambda visit: float(visit["at"]))
 
     def toml(self, parts: Sequence[Part]) -> str:
         """The endpoints of these parts, for a config."""
@@ -71,7 +72,8 @@ class Stage:
         where = f'url = "{address}/"\nname = "{part.slug}"'
         if part.protocol != "http":
             where = f'base_url = "{address}{VOICES[part.protocol].path}"\nmodel = "acme-1"'
-        return f'[[provider."{part.protocol}".endpoints]]\nslug = "{part.slug}"\n{where}\n{case.settings}'
+        wait = _PATIENCE[part.protocol != "http"] if case.patient and len(part.cases) == 1 else ""
+        return f'[[provider."{part.protocol}".endpoints]]\nslug = "{part.slug}"\n{where}\n{case.settings}\n{wait}'
 
 
 @contextmanager
@@ -104,4 +106,5 @@ def stage(parts: Sequence[Part], folder: Path, *, seed: int = 0) -> Iterator[Sta
 def _listen(process: "subprocess.Popen[bytes]", running: Stage) -> None:
     assert process.stdout is not None
     for line in process.stdout:
-        running.told.append(json.loads(line))
+        visit = json.loads(line)
+        running.told.setdefault(visit["endpoint"], []).append(visit)

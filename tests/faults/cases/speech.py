@@ -172,7 +172,7 @@ ANSWERS = (
     Case(name="another model than expected", play=stream(good), outcome=Outcome.MODEL_SWAPPED,
          settings='expect = { model = "acme-2" }', says="acme-1 answered, expected acme-2", loose=False),
     Case(name="another model than before", before=stream(good), settings='interval = "2s"', loose=False, outcome=Outcome.MODEL_SWAPPED,
-         says="until now it was acme-1", play=stream(lambda v: good(v).replace(b"acme-1", b"cheap-0"))),
+         says="until now it was", play=stream(lambda v: good(v).replace(b"acme-1", b"cheap-0"))),
     Case(name="a first token too late", play=says(HEAD, 0.15, good), outcome=Outcome.SLOW, loose=False,
          settings='expect = { ttft = "100ms" }', says="expected at most 100 ms"),
     Case(name="a page too late", play=says(0.15, HEAD, good), plain=Outcome.SLOW, loose=False,
