@@ -113,6 +113,7 @@ _OF_STORED = ("id", "slot", "scheduled", "sent", "maintenance", "evidence")
 def _document(endpoint: "EndpointSettings", seen: "Seen") -> dict[str, Any]:
     """Everything, with the names of `/api/v1`."""
     from monitor import logs
+    from monitor.core.identity import is_cache_hit
     from monitor.core.step import Result, probe_id
     from monitor.core.timeline import phases
     from monitor.feeds import api_v1
@@ -129,6 +130,8 @@ def _document(endpoint: "EndpointSettings", seen: "Seen") -> dict[str, Any]:
         request_id=found.request_id,
         figures=verdict.figures,
         cost_usd=seen.cost_usd,
+        flaws=seen.flaws,
+        cache_hit=is_cache_hit(found),
     )
     headroom = None if seen.headroom is None else api_v1.headroom(seen.headroom)
     (told,) = json.loads(api_v1.probes([(result, phases(found.timeline))], None))["probes"]
@@ -139,6 +142,8 @@ def _document(endpoint: "EndpointSettings", seen: "Seen") -> dict[str, Any]:
         **{name: value for name, value in told.items() if name not in _OF_STORED},
         "status": found.status,
         "served_model": found.served_model,
+        "fingerprint": found.fingerprint,
+        "upstream": found.upstream,
         "finish_reason": found.finish_reason,
         "certificate_days": found.certificate_days,
         "issuer": found.certificate and found.certificate.issuer,

@@ -9,6 +9,8 @@ from monitor.cli import printing
 from monitor.cli.printing import NOTHING, Cell, Ink, ms, speed, usd
 from monitor.config.settings import EndpointSettings
 from monitor.core.instant import as_datetime
+from monitor.core.integrity import Flaw
+from monitor.core.observation import Observation
 from monitor.core.outcome import Blame
 from monitor.core.timeline import Clock, Phases, phases
 from monitor.pipeline import Seen
@@ -210,8 +212,9 @@ def _facts(seen: Seen) -> Iterator[tuple[str, str]]:
         yield "cost", f"{usd(seen.cost_usd)}"
     if found.status is not None:
         yield "status", str(found.status)
-    if found.served_model is not None:
-        yield "served model", found.served_model
+    if seen.flaws:
+        yield "stream", ", ".join(flaw.value.replace("_", " ") for flaw in Flaw if flaw in seen.flaws)
+    yield from _who(found)
     if found.request_id is not None:
         yield "request id", found.request_id
     if found.certificate is not None:
@@ -228,6 +231,15 @@ def _facts(seen: Seen) -> Iterator[tuple[str, str]]:
         yield "answer", _beginning(found.answer)
     elif found.body and found.error is None and found.body[:40] not in (seen.verdict.detail or ""):
         yield "body", _beginning(found.body)
+
+
+def _who(found: Observation) -> Iterator[tuple[str, str]]:
+    if found.served_model is not None:
+        yield "served model", found.served_model
+    if found.fingerprint is not None:
+        yield "fingerprint", found.fingerprint
+    if found.upstream is not None:
+        yield "upstream", found.upstream
 
 
 def _beginning(text: str) -> str:

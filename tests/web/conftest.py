@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from monitor.core.budget import Price
+from monitor.core.identity import Change, Event
 from monitor.core.instant import DAY, MINUTE, Instant, Span
+from monitor.core.integrity import Flaw
 from monitor.core.outcome import Outcome
 from monitor.core.snapshot import Listing
 from tests.store.believable import Life, Past, Trouble, lived, write
@@ -50,6 +52,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
         Life(id="hidden/site", name="site", provider="Hidden", ttft_ms=None, price=None, troubles=(broken,)),
     ]
     pasts = {life.id: lived(life, Instant(now - 2 * DAY), now) for life in lives}
+    _answered_by_another(pasts["acme/fast"])
+    _answered_by_another(pasts["acme/broken"])
     url = f"sqlite:///{folder / 'uptoken.db'}"
     write(url, list(pasts.values()), now)
     fast, bad, hidden = (life.listing for life in lives)
@@ -66,6 +70,17 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
         replace(hidden, public=False),
     )
     return World(url, folder, now, pasts, listings)
+
+
+def _answered_by_another(past: Past) -> None:
+    """Each of the last three looks saw another build, and none had its stream whole."""
+    places = [place for place, step in enumerate(past.steps) if step.result is not None][-3:]
+    for place in places:
+        step = past.steps[place]
+        assert step.result is not None
+        event = Event(step.result.at, Change.FINGERPRINT_CHANGED, f"it is db7.internal {HOSTILE} {place}")
+        result = replace(step.result, flaws=frozenset({Flaw.BURST}), cache_hit=True)
+        past.steps[place] = replace(step, result=result, events=(event,))
 
 
 @pytest.fixture(scope="module")

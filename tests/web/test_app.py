@@ -73,6 +73,33 @@ def test_probes_are_told_page_by_page(client, world: World):
     assert read == written
 
 
+def test_events_are_told_page_by_page_newest_first(client, world: World):
+    written = [event for step in world.pasts["acme/fast"].steps for event in step.events][::-1]
+    path = "/api/v1/endpoints/acme/fast/events"
+    first = client.get(f"{path}?limit=2").raise_for_status().json()
+    rest = client.get(f"{path}?limit=2&before={first['next']}").raise_for_status().json()
+    assert [one["text"] for one in first["events"] + rest["events"]] == [event.text for event in written]
+    assert [list(one) for one in rest["events"]] == [["id", "at", "kind", "text"]]
+    assert rest["next"] is None
+
+
+def test_streams_that_were_not_whole_are_shown_where_there_are_some(client):
+    text = client.get("/endpoints/acme/fast").text
+    assert "Streams that were not whole" in text
+    assert "3 burst, of " in text
+    assert text.count('<b class="o-degraded">fingerprint changed</b>') == 3
+    assert "Streams that were not whole" not in client.get("/endpoints/hidden/site").text
+
+
+def test_everybody_sees_that_somebody_else_answered_but_not_who(public):
+    (one, *_) = public.get("/api/v1/endpoints/acme/fast/events").json()["events"]
+    assert (one["kind"], one["text"]) == (
+        "fingerprint_changed",
+        "the provider runs another build of the model",
+    )
+    assert "the provider runs another build" in public.get("/endpoints/acme/fast").text
+
+
 def test_a_series_has_a_bucket_for_every_step(client):
     path = "/api/v1/endpoints/acme/fast/series"
     document = client.get(path, params={"metric": "output_speed", "window": "1h", "step": "5m"}).json()
@@ -100,6 +127,9 @@ def test_incidents_are_told_newest_first(client):
         "probes?limit=9999999999999999999",
         "probes?before=1",
         "probes?before=%00",
+        "events?limit=0",
+        "events?before=1",
+        "events?before=" + "f" * 32,
         "series?metric=nothing",
         "series?window=2h",
         "series?step=0s",
@@ -120,6 +150,7 @@ def test_what_cannot_be_understood_is_a_bad_request(client, query):
         "/api/v1/endpoints/acme/nothing",
         "/api/v1/endpoints/acme/nothing/probes",
         "/api/v1/endpoints/acme/nothing/series",
+        "/api/v1/endpoints/acme/nothing/events",
         "/api/v1/endpoints/acme",
         "/api/v1/endpoints/",
         "/api/v1/nothing",
@@ -262,6 +293,7 @@ def test_everybody_gets_the_same_shape_without_what_is_hidden(public):
         "/api/v1/endpoints/hidden/site",
         "/api/v1/endpoints/hidden/site/probes",
         "/api/v1/endpoints/hidden/site/series",
+        "/api/v1/endpoints/hidden/site/events",
     ],
 )
 def test_what_is_not_public_does_not_exist_for_everybody(client, public, path):
@@ -285,7 +317,9 @@ def test_no_answer_to_everybody_holds_what_is_for_operators(client, public, worl
         *FEEDS,
         *stories,
         "/api/v1/endpoints/acme/broken/probes",
+        "/api/v1/endpoints/acme/broken/events",
         "/api/v1/endpoints/acme/broken",
+        "/endpoints/acme/fast",
     ]:
         text = public.get(path).text
         assert "db7.internal" not in text, path
