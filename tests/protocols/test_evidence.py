@@ -131,7 +131,7 @@ async def test_a_plain_check_hides_what_its_headers_and_its_query_hold():
         found = evidence(await look(at, Recording([Piece(body.encode())], status=500)), at)
         assert leaks(found) == []
         assert found.url == "http://acme.example/health?probe=1&token=***"
-        assert found.body == body.replace(f"Bearer {KEY}", "***").replace(KEY, "***")
+        assert found.body == body.replace(KEY, "***")
 
 
 async def test_a_secret_that_stands_in_the_config_itself_is_hidden_too():
