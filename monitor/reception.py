@@ -123,9 +123,13 @@ class Reception:
 
     def stood_still(self) -> None:
         """The host slept or we were stopped: reports may have been lost meanwhile."""
+        self.absent(self._alive)
+
+    def absent(self, left: float) -> None:
+        """Nothing could reach us from that moment on until now; monotonic seconds."""
         now = self._clock.monotonic()
         for place in self._places.values():
-            place.box.absent(self._alive, now)
+            place.box.absent(left, now)
 
     def tick(self) -> None:
         """Every second: who fell silent, what was merged, what has to be kept."""
