@@ -19,7 +19,7 @@ from monitor.clock import Clock, monotonic
 from monitor.core import path
 from monitor.core.alert import Alert, Kind, owed
 from monitor.core.belief import Withdrawn
-from monitor.core.instant import Instant, iso
+from monitor.core.instant import SECOND, Instant, iso
 from monitor.core.observation import Observation
 from monitor.core.path import Answers, Blind, Glimpse, Need, Path
 from monitor.core.step import Step
@@ -288,6 +288,10 @@ class Sight:
             task.cancel()
         await asyncio.gather(*self._asides, return_exceptions=True)
         await self._canaries.close()
+
+    def blind_s(self) -> float | None:
+        """For how many seconds we have been blind; None: we are not."""
+        return None if self.blind is None else (self._clock.now() - self.blind.started) / SECOND
 
     async def settle(self, look: Look) -> Verdict:
         """The verdict that holds, within 3 s; at once where there is nothing to doubt."""

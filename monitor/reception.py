@@ -77,7 +77,8 @@ class Reception:
     """Everything is called on the event loop.
 
     `keep` makes a report durable and returns when it is; `put` does not wait for that. `look` takes an
-    extra look at an endpoint. `deaf` says whether our own network is lost, so that nobody can reach us.
+    extra look at an endpoint. `deaf` says for how many seconds our own network has been lost, so that
+    nobody can reach us; None: it is not.
     """
 
     def __init__(
@@ -88,7 +89,7 @@ class Reception:
         put: Callable[[Report], None],
         look: Callable[[str], None],
         clock: Clock,
-        deaf: Callable[[], bool] = lambda: False,
+        deaf: Callable[[], float | None] = lambda: None,
     ) -> None:
         # A look into a table by a digest with a key of ours tells nobody how near a guess came.
         self._key = randomness.token_bytes(32)
@@ -124,16 +125,23 @@ class Reception:
             place.kept_at = now if report is None else now - max(0.0, ago_s)
 
     def stood_still(self) -> None:
-        """The host slept, or we were stopped or cut off: reports may have been lost meanwhile."""
+        """The host slept or we were stopped: reports may have been lost meanwhile."""
+        self.absent(self._alive)
+
+    def absent(self, left: float) -> None:
+        """Nothing could reach us from that moment on until now; monotonic seconds."""
         now = self._clock.monotonic()
         for place in self._places.values():
-            place.box.absent(self._alive, now)
+            place.box.absent(left, now)
 
     def tick(self) -> None:
         """Every second: who fell silent, what was merged, what has to be kept."""
         now = self._clock.monotonic()
-        if now - self._alive > STALL_S or self._deaf():
+        if now - self._alive > STALL_S:
             self.stood_still()
+        deaf_s = self._deaf()
+        if deaf_s is not None:
+            self.absent(now - deaf_s)
         self._alive = now
         for place in self._places.values():
             if place.box.wants_look(now):

@@ -31,7 +31,8 @@ class Desk:
     kept: list[Report] = field(default_factory=list)
     looked: list[str] = field(default_factory=list)
     slow: asyncio.Event | None = None
-    deaf: bool = False
+    deaf: float | None = None
+    """Since then our network is lost; monotonic seconds."""
 
     def __post_init__(self) -> None:
         rhythm = Rhythm(every=Span(60 * SECOND), grace=Span(30 * SECOND))
@@ -43,7 +44,7 @@ class Desk:
             put=self.kept.append,
             look=self.look,
             clock=Clock(now=lambda: self.wall, monotonic=lambda: self.seconds),
-            deaf=lambda: self.deaf,
+            deaf=lambda: None if self.deaf is None else self.seconds - self.deaf,
         )
         self.reception.resume({}, (), None)
 
@@ -150,11 +151,11 @@ async def test_of_a_flood_of_reports_that_contradict_each_other_the_last_one_of_
 async def test_silence_while_our_own_network_is_lost_is_held_against_nobody() -> None:
     desk = Desk()
     await desk.post()
-    desk.pass_s(30)
-    desk.deaf = True
+    desk.pass_s(85)
+    desk.deaf = desk.seconds - 5  # it takes a moment to find out
     desk.pass_s(300)
     assert desk.box.standing(desk.seconds) is Standing.WAITING
-    desk.deaf = False
+    desk.deaf = None
     desk.pass_s(89)
     assert desk.looked == [BACKUP]
     desk.pass_s(2)
