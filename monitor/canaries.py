@@ -41,8 +41,8 @@ BLIND_EVERY_S = 2.0
 UNHEARD = 3
 """So often they must be silent just after an endpoint has answered, before they are no witnesses."""
 GATEWAY_PORTS = (53, 443)
-_ROUTES = File("/proc/net/route")
-_NEIGHBOURS = File("/proc/net/arp")
+_ROUTES = File("/proc/self/net/route")
+_NEIGHBOURS = File("/proc/self/net/arp")
 _GATEWAY = 0x2
 """RTF_GATEWAY of a route; in the neighbours' table it means that the hardware address is known."""
 
