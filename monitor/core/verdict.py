@@ -320,7 +320,9 @@ def _refusal(seen: Observation, learnt: Learnt, model: str) -> _Ruling:
     """A status other than 200 from a language model."""
     status, error = seen.status, seen.error
     assert status is not None
-    said = f"status {status}: {_said(error, seen.body)}"
+    # RFC 9110, 15: what HTTP does not have is taken for a failure of the server.
+    unheard = "" if status < 600 else ", which HTTP does not have"
+    said = f"status {status}{unheard}: {_said(error, seen.body)}"
     if status in (400, 429) and is_quota(error):
         return _Ruling(Outcome.QUOTA_EXHAUSTED, f"{said}. Add credit or raise the limit at the provider.")
     if status == 429:
@@ -331,9 +333,7 @@ def _refusal(seen: Observation, learnt: Learnt, model: str) -> _Ruling:
     if status == 503 and is_overload(error):
         return _Ruling(Outcome.OVERLOADED, said)
     if status >= 500:
-        # RFC 9110, 15: what HTTP does not have is taken for a failure of the server.
-        unheard = "" if status < 600 else ", which HTTP does not have"
-        return _Ruling(Outcome.HTTP_5XX, said.replace(":", f"{unheard}:", 1))
+        return _Ruling(Outcome.HTTP_5XX, said)
     if status < 300:
         return _Ruling(Outcome.MALFORMED_RESPONSE, f"{said}. An answer has status 200: check base_url.")
     if status in (404, 410) or (status == 400 and is_no_model(error)):

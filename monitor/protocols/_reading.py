@@ -411,8 +411,8 @@ def _last_words(reading: Reading, dialect: Dialect, parser: Parser) -> None:
     for event in parser.close():
         reading.heard = True
         dialect.event(reading, event)
-        if reading.malformed is not None:
-            reading.malformed = None
+        # Whatever else it may be: the end that is due did not come, and that is what counts.
+        reading.malformed = None
 
 
 def _no_stream(reading: Reading, what: str) -> None:

@@ -85,7 +85,7 @@ def stage(parts: Sequence[Part], folder: Path, *, seed: int = 0) -> Iterator[Sta
         for part in parts
     ]
     (folder / "plan.json").write_text(json.dumps({"seed": seed, "endpoints": plan}))
-    program = [sys.executable, "-m", "tests.faults.server", folder / "plan.json", folder]
+    program: list[str | Path] = [sys.executable, "-m", "tests.faults.server", folder / "plan.json", folder]
     process = child.start(program, cwd=TOP, stdout=subprocess.PIPE)
     assert process.stdout is not None
     reader: threading.Thread | None = None

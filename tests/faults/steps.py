@@ -2,11 +2,15 @@
 
 import json
 from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 from tests.faults.play import Play, Scene, Step
 from tests.faults.voices import ANSWER, Voice
 
-Piece = Step | Callable[[Voice], bytes]
+Voiced = Callable[[Voice], bytes]
+Piece = Step | Voiced
+Shared = dict[str, Any]
+"""What several cases have in common, by the names of their fields."""
 
 TICK = 0.02
 """Seconds between two pieces that must not reach the client as one."""

@@ -102,13 +102,13 @@ def _fetched(url: str) -> str:
         return str(answer.read().decode())
 
 
-def test_the_catalogue_holds_what_it_promises():
+def test_the_catalogue_holds_what_it_promises() -> None:
     assert len({case.name for case in FAULTS if " says: " not in case.name}) >= 80
     for protocol in (*MODELS, "http"):
         assert len(played_over(protocol)) >= 80, protocol
 
 
-def test_each_fault_has_its_one_outcome(run: Run):
+def test_each_fault_has_its_one_outcome(run: Run) -> None:
     wrong = []
     for part in parts_of(run.group):
         right = part.cases[0].over(part.protocol)
@@ -120,7 +120,7 @@ def test_each_fault_has_its_one_outcome(run: Run):
     assert not wrong, "\n".join(wrong)
 
 
-def test_each_detail_says_what_happened(run: Run):
+def test_each_detail_says_what_happened(run: Run) -> None:
     wrong = []
     for part in parts_of(run.group):
         words = part.cases[0].words(part.protocol)
@@ -135,7 +135,7 @@ def test_each_detail_says_what_happened(run: Run):
     assert not wrong, "\n".join(wrong)
 
 
-def test_each_probe_is_over_by_its_deadline(run: Run):
+def test_each_probe_is_over_by_its_deadline(run: Run) -> None:
     """By our own figure, and by the server's clock where it was we who hung up.
 
     Of several looks the best counts: what holds a probe up would hold up all of them.
@@ -150,7 +150,7 @@ def test_each_probe_is_over_by_its_deadline(run: Run):
     assert not late, "\n".join(late)
 
 
-def test_no_redirect_is_followed(run: Run):
+def test_no_redirect_is_followed(run: Run) -> None:
     assert run.faulty.visits("trap") == []
     for part in parts_of(run.group):
         if part.slug.startswith("30"):
@@ -158,7 +158,7 @@ def test_no_redirect_is_followed(run: Run):
             assert len(run.faulty.visits(part.id)) <= len(run.stored(part.id)) + 1
 
 
-def test_our_key_is_kept_nowhere(run: Run):
+def test_our_key_is_kept_nowhere(run: Run) -> None:
     kept = b"".join(file.read_bytes() for file in run.home.folder.rglob("*") if file.is_file())
     said = json.dumps(run.daemon.lines) + "".join(run.documents)
     for secret in {*forms(KEY), KEY[:12]}:
@@ -166,7 +166,7 @@ def test_our_key_is_kept_nowhere(run: Run):
         assert secret not in said, secret
 
 
-def test_the_healthy_are_not_touched(run: Run):
+def test_the_healthy_are_not_touched(run: Run) -> None:
     off = []
     for part in healthy_of(run.group):
         looks = run.stored(part.id)
@@ -188,7 +188,7 @@ def _off_ms(part: Part, look: Line, visit: dict[str, Any]) -> float:
     return float(figure - truth)
 
 
-def test_the_daemon_has_no_trouble_of_its_own(run: Run):
+def test_the_daemon_has_no_trouble_of_its_own(run: Run) -> None:
     assert run.daemon.heard("probe.bug") == []
     outcomes = {line["outcome"] for line in run.daemon.heard("probe.stored")}
     assert not outcomes & {"internal_error", "local_network", "budget_exhausted"}

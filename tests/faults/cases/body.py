@@ -5,10 +5,11 @@ import gzip
 from monitor.core.outcome import Outcome
 from tests.faults.play import Case, End
 from tests.faults.steps import (
-    ANSWER,
     CHUNKED,
     HEAD,
     TICK,
+    Shared,
+    Voiced,
     begun,
     chunk,
     drop_by_drop,
@@ -20,7 +21,7 @@ from tests.faults.steps import (
     start,
     stream,
 )
-from tests.faults.voices import Voice
+from tests.faults.voices import ANSWER, Voice
 
 FTT, TOTAL, STALLED = Outcome.FIRST_TOKEN_TIMEOUT, Outcome.TOTAL_TIMEOUT, Outcome.STALLED
 RESET, MALFORMED, TRUNCATED = Outcome.CONNECTION_RESET, Outcome.MALFORMED_RESPONSE, Outcome.TRUNCATED
@@ -28,18 +29,30 @@ FAILED, OK = Outcome.ASSERTION_FAILED, Outcome.OK
 
 ONE = ("openai-chat",)
 """For what costs much: once is enough."""
-BREAKS = {"outcome": MALFORMED, "plain": MALFORMED, "says": "the answer's body breaks the rules of HTTP"}
-CUT = {"outcome": TRUNCATED, "plain": TRUNCATED, "says": "closed the connection in the middle of its answer"}
-ENDED = {"outcome": TRUNCATED, "plain": FAILED, "says": "without a reason for it or a closing event",
+BREAKS: Shared = {
+    "outcome": MALFORMED,
+    "plain": MALFORMED,
+    "says": "the answer's body breaks the rules of HTTP",
+}
+CUT: Shared = {
+    "outcome": TRUNCATED,
+    "plain": TRUNCATED,
+    "says": "closed the connection in the middle of its answer",
+}
+ENDED: Shared = {"outcome": TRUNCATED, "plain": FAILED, "says": "without a reason for it or a closing event",
          "says_plain": "the body does not contain"}  # fmt: skip
-BROKEN = {"outcome": RESET, "plain": RESET, "says": "broke the connection off in the middle of its answer"}
-LATE = {
+BROKEN: Shared = {
+    "outcome": RESET,
+    "plain": RESET,
+    "says": "broke the connection off in the middle of its answer",
+}
+LATE: Shared = {
     "outcome": FTT,
     "plain": TOTAL,
     "says": "no token within 0.8 s",
     "says_plain": "was not complete within",
 }
-STALLS = {"outcome": STALLED, "plain": TOTAL, "says": "no token for 0.5 s after 2 pieces of text",
+STALLS: Shared = {"outcome": STALLED, "plain": TOTAL, "says": "no token for 0.5 s after 2 pieces of text",
           "says_plain": "was not complete within"}  # fmt: skip
 
 
@@ -52,7 +65,7 @@ def _long(voice: Voice) -> bytes:
     return voice.start() + voice.text("l" * 4000)
 
 
-def _sized(surplus: int) -> object:
+def _sized(surplus: int) -> Voiced:
     """A head whose length is off by so much, and the answer."""
 
     def bytes_of(voice: Voice) -> bytes:
@@ -68,7 +81,7 @@ def _both(voice: Voice) -> bytes:
     )
 
 
-def _in_chunks(tail: bytes) -> object:
+def _in_chunks(tail: bytes) -> Voiced:
     return lambda voice: chunk(good(voice)) + tail
 
 

@@ -5,10 +5,15 @@ from collections.abc import Callable, Iterator
 
 from monitor.core.outcome import Outcome
 from tests.faults.play import Case, Play, Scene, Step
-from tests.faults.steps import HEAD, head, page
+from tests.faults.steps import HEAD, Shared, head, page
 
 OK, FAILED = Outcome.OK, Outcome.ASSERTION_FAILED
-FULL = {"outcome": Outcome.BAD_REQUEST, "plain": FAILED, "says": "status 400", "says_plain": "status is 400"}
+FULL: Shared = {
+    "outcome": Outcome.BAD_REQUEST,
+    "plain": FAILED,
+    "says": "status 400",
+    "says_plain": "status is 400",
+}
 
 
 def _echo(said: Callable[[Scene, str], bytes]) -> Play:

@@ -3,11 +3,13 @@
 import json
 
 from monitor.core.outcome import Outcome
-from tests.faults.play import Case
+from tests.faults.play import Case, Play
 from tests.faults.steps import (
-    ANSWER,
     HEAD,
     TICK,
+    Piece,
+    Shared,
+    Voiced,
     begun,
     call,
     good,
@@ -18,26 +20,26 @@ from tests.faults.steps import (
     start,
     stream,
 )
-from tests.faults.voices import MODELS, event
+from tests.faults.voices import ANSWER, MODELS, event
 
 MALFORMED, TRUNCATED, EMPTY = Outcome.MALFORMED_RESPONSE, Outcome.TRUNCATED, Outcome.EMPTY_COMPLETION
 FAILED, OK = Outcome.ASSERTION_FAILED, Outcome.OK
 ERROR, OVERLOADED = Outcome.STREAM_ERROR, Outcome.OVERLOADED
 CHATS = ("openai-chat", "azure-openai")
 
-NO_STREAM = {"outcome": MALFORMED, "plain": FAILED, "says": "status 200, but the answer is",
+NO_STREAM: Shared = {"outcome": MALFORMED, "plain": FAILED, "says": "status 200, but the answer is",
              "says_plain": "the body does not contain"}  # fmt: skip
 
 
-def _saying(*texts: str) -> object:
+def _saying(*texts: str) -> Voiced:
     return lambda voice: voice.answer(*texts)
 
 
-def _with(end: bytes) -> object:
+def _with(end: bytes) -> Voiced:
     return lambda voice: good(voice).replace(b"\n", end)
 
 
-def _escaped(text: str) -> object:
+def _escaped(text: str) -> Voiced:
     """The answer with this among its text, as JSON has it and not as UTF-8."""
     return lambda voice: good(voice).replace(b"river", text.encode())
 
@@ -101,10 +103,10 @@ JSON = (
          play=says(lambda v: page("200 OK", json.dumps(v.whole())))),
 )  # fmt: skip
 
-_ERROR_PAGE = {"outcome": ERROR, "plain": FAILED, "says_plain": "the body does not contain"}
+_ERROR_PAGE: Shared = {"outcome": ERROR, "plain": FAILED, "says_plain": "the body does not contain"}
 
 
-def _plainly(kind: str, message: str) -> object:
+def _plainly(kind: str, message: str) -> Voiced:
     """An error as the whole answer, with status 200."""
     return lambda voice: page(
         "200 OK", json.dumps(voice.error(kind, message)) if voice.protocol != "http" else message
@@ -144,7 +146,7 @@ ERRORS = (
 )  # fmt: skip
 
 
-def _end(reason: str, *before: object) -> object:
+def _end(reason: str, *before: Piece) -> Play:
     return stream(*before, lambda v: v.finish(reason) + v.close())
 
 

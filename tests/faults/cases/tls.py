@@ -1,8 +1,23 @@
 """TLS that does not come to be, or does not hold."""
 
+from typing import Any
+
 from monitor.core.outcome import Outcome
 from tests.faults.play import Case, End, When
-from tests.faults.steps import CHUNKED, HEAD, TICK, begun, chunk, drop_by_drop, for_ever, good, head, says
+from tests.faults.steps import (
+    CHUNKED,
+    HEAD,
+    TICK,
+    Piece,
+    Shared,
+    begun,
+    chunk,
+    drop_by_drop,
+    for_ever,
+    good,
+    head,
+    says,
+)
 
 TLS, OK, RESET = Outcome.TLS_FAILURE, Outcome.OK, Outcome.CONNECTION_RESET
 TRUNCATED, FAILED = Outcome.TRUNCATED, Outcome.ASSERTION_FAILED
@@ -20,22 +35,24 @@ def _shows(certificate: str, words: str) -> Case:
     )  # fmt: skip
 
 
-def _shakes(name: str, *steps: object, **more: object) -> Case:
+def _shakes(name: str, *steps: Piece, **more: Any) -> Case:
     """The handshake itself goes wrong, so no certificate is ever shown."""
-    return Case(
-        **{
-            "name": name,
-            "when": When.ACCEPT,
-            "certificate": "good",
-            "play": says(*steps),
-            "models": ONE,
-            **more,
-        }
-    )
+    usual: Shared = {
+        "name": name,
+        "when": When.ACCEPT,
+        "certificate": "good",
+        "play": says(*steps),
+        "models": ONE,
+    }
+    return Case(**usual | more)
 
 
-LATE = {"outcome": Outcome.CONNECT_TIMEOUT, "plain": Outcome.CONNECT_TIMEOUT, "says": "no TLS handshake"}
-NONE = {"outcome": TLS, "plain": TLS, "says": "TLS handshake"}
+LATE: Shared = {
+    "outcome": Outcome.CONNECT_TIMEOUT,
+    "plain": Outcome.CONNECT_TIMEOUT,
+    "says": "no TLS handshake",
+}
+NONE: Shared = {"outcome": TLS, "plain": TLS, "says": "TLS handshake"}
 
 HANDSHAKES = (
     _shows("expired", "has expired"),

@@ -4,17 +4,22 @@ import random
 
 from monitor.core.outcome import Outcome
 from tests.faults.play import Case, End, Scene, When
-from tests.faults.steps import HEAD, TICK, drop_by_drop, for_ever, good, head, page, says
+from tests.faults.steps import HEAD, TICK, Shared, drop_by_drop, for_ever, good, head, page, says
 
 FTT, TOTAL = Outcome.FIRST_TOKEN_TIMEOUT, Outcome.TOTAL_TIMEOUT
 RESET, MALFORMED = Outcome.CONNECTION_RESET, Outcome.MALFORMED_RESPONSE
 BAD, FAILED, OK = Outcome.BAD_REQUEST, Outcome.ASSERTION_FAILED, Outcome.OK
 
 NO_HTTP = "the answer is not HTTP"
-SILENT = {"outcome": FTT, "plain": TOTAL, "says": "no reply within 0.8 s", "says_plain": "no answer from"}
-BROKEN = {"outcome": RESET, "plain": RESET, "says": "broke the connection off before it answered"}
-CLOSED = {"outcome": RESET, "plain": RESET, "says": "closed the connection before it answered"}
-NONSENSE = {"outcome": MALFORMED, "plain": MALFORMED, "says": NO_HTTP}
+SILENT: Shared = {
+    "outcome": FTT,
+    "plain": TOTAL,
+    "says": "no reply within 0.8 s",
+    "says_plain": "no answer from",
+}
+BROKEN: Shared = {"outcome": RESET, "plain": RESET, "says": "broke the connection off before it answered"}
+CLOSED: Shared = {"outcome": RESET, "plain": RESET, "says": "closed the connection before it answered"}
+NONSENSE: Shared = {"outcome": MALFORMED, "plain": MALFORMED, "says": NO_HTTP}
 
 CONNECTIONS = (
     Case(
@@ -115,7 +120,7 @@ REDIRECTS = (
     _goes("300 Multiple Choices", "gopher://{trap}/"),
 )
 
-_TOO_MANY = {"outcome": MALFORMED, "plain": MALFORMED, "says": "bytes of headers"}
+_TOO_MANY: Shared = {"outcome": MALFORMED, "plain": MALFORMED, "says": "bytes of headers"}
 _OPEN = b"HTTP/1.1 200 OK\r\nX-First: 1\r\n"
 
 HEADS = (
