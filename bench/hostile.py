@@ -117,7 +117,11 @@ def _watch(folder: Path, hostile: Sequence[Part], seconds: float) -> Watched:
         rig.home() as home,
     ):
         both = Stage({**faulty.ports, **true.ports}, faulty.authority)
-        home.configure(f'[defaults]\ninterval = "{INTERVAL}"\n', alerting(), both.toml([*hostile, *healthy]))
+        home.configure(
+            f'[defaults]\ninterval = "{INTERVAL}"\n[canary]\naddresses = []\n',
+            alerting(),
+            both.toml([*hostile, *healthy]),
+        )
         daemon = home.ready(env={"KEY": KEY})
         memory, share = _sit(daemon, seconds)
         assert daemon.stop()[0] == 0

@@ -318,7 +318,8 @@ class Sight:
             need=path.need_of(look.observation.timeline.peers),
             answered=path.answered_at(look.observation, look.verdict, ended),
             doubt=doubt,
-            resolved=look.observation.timeline.dns_s is not None and bool(look.observation.timeline.peers),
+            resolved=look.observation.timeline.dns_s is not None
+            and look.observation.timeline.connect_s is not None,
         )
 
     async def _decide(self, seen: Glimpse, need: Need, verdict: Verdict) -> Verdict:

@@ -81,6 +81,9 @@ def doubt(seen: Observation, verdict: Verdict, *, worked: bool, usual: Need | No
     if verdict.blame is not Blame.PROVIDER or fault is None:
         return None
     if fault.phase is Phase.DNS:
+        if seen.timeline.peers:
+            # It asked a name server of its own, not ours: only its silence is in doubt.
+            return need_of(seen.timeline.peers) if fault.kind in _SILENCE else None
         # An address of a family that is switched off was never looked up.
         return None if seen.timeline.dns_s is None else Need.NAMES
     if fault.kind in _SILENCE or (worked and seen.status is None and fault.kind in _FIRST):

@@ -193,6 +193,9 @@ def _broken(seen: Observation, *, none_yet: bool) -> _Ruling:
         return _Ruling(Outcome.TOTAL_TIMEOUT, fault.text)
     if fault.kind in _WHENEVER:
         return _Ruling(_WHENEVER[fault.kind], fault.text)
+    if none_yet and fault.kind in (FaultKind.TLS, FaultKind.CERTIFICATE):
+        # A server can refuse our side of the handshake after we took its own for good.
+        return _Ruling(Outcome.TLS_FAILURE, fault.text)
     if none_yet or fault.kind is FaultKind.RESET:
         return _Ruling(Outcome.CONNECTION_RESET, fault.text)
     return _Ruling(Outcome.TRUNCATED, fault.text)
@@ -202,9 +205,6 @@ _WHENEVER = {
     FaultKind.LOCAL: Outcome.LOCAL_NETWORK,
     FaultKind.MALFORMED: Outcome.MALFORMED_RESPONSE,
     FaultKind.TOO_LARGE: Outcome.MALFORMED_RESPONSE,
-    # A server can refuse our side of the handshake after we took its own for good.
-    FaultKind.TLS: Outcome.TLS_FAILURE,
-    FaultKind.CERTIFICATE: Outcome.TLS_FAILURE,
     FaultKind.UNREACHABLE: Outcome.HOST_UNREACHABLE,
 }
 """What means the same before the answer and in the middle of it."""

@@ -133,6 +133,8 @@ class Transport(httpx.AsyncBaseTransport):
     async def resolve(self, question: Question, timeline: Timeline, limits: Limits) -> tuple[str, ...]:
         """What the name servers answer. Raises WireFault."""
         self._means.resolver.asking(question.server)
+        if question.server is not None:
+            timeline.peers = (question.server.rpartition(":")[0].strip("[]"),)
         started = monotonic()
         timeline.own_s = max(0.0, started - timeline.start)
         allowed = min(limits.connect_s, limits.deadline - started)

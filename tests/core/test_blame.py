@@ -24,8 +24,8 @@ refused       dns_failure    connect_refused   –                 –          
 unreachable   dns_failure    host_unreachable  host_unreachable  host_unreachable  host_unreachable   host_unreachable
 reset         dns_failure    connection_reset  connection_reset  connection_reset  connection_reset   connection_reset
 closed        –              connection_reset  tls_failure       connection_reset  connection_reset   truncated
-certificate   –              –                 tls_failure       tls_failure       tls_failure        tls_failure
-tls           –              –                 tls_failure       tls_failure       tls_failure        tls_failure
+certificate   –              –                 tls_failure       tls_failure       tls_failure        truncated
+tls           –              –                 tls_failure       tls_failure       tls_failure        truncated
 malformed     –              –                 –                 malformed_response malformed_response malformed_response
 too_large     –              –                 –                 malformed_response malformed_response malformed_response
 local         local_network  local_network     local_network     local_network     local_network      local_network

@@ -151,9 +151,9 @@ def test_a_status_that_http_does_not_have_is_a_failure_of_the_server() -> None:
     assert verdict.detail == "status 999, which HTTP does not have: denied: go away"
 
 
-def test_tls_that_breaks_is_a_failure_of_tls_whenever_it_does() -> None:
+def test_tls_that_breaks_before_an_answer_is_a_failure_of_tls() -> None:
     assert ask(fault(FaultKind.TLS, Phase.HEADERS)).outcome is Outcome.TLS_FAILURE
-    assert ask(fault(FaultKind.TLS, Phase.BODY, status=200)).outcome is Outcome.TLS_FAILURE
+    assert ask(fault(FaultKind.TLS, Phase.BODY, status=200)).outcome is Outcome.TRUNCATED
 
 
 def test_an_error_inside_a_good_status_is_a_failure_even_after_tokens() -> None:

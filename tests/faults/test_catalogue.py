@@ -85,7 +85,7 @@ def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
     ):
         address = f"127.0.0.1:{unused_port()}"
         both = Stage({**faulty.ports, **true.ports}, faulty.authority)
-        cadence = f'[defaults]\ninterval = "{INTERVAL_S}s"\n'
+        cadence = f'[defaults]\ninterval = "{INTERVAL_S}s"\n[canary]\naddresses = []\n'
         home.configure(cadence, alerting(), both.toml([*parts, *healthy]), listen=address)
         run = Run(group, faulty, true, home.ready(env={"KEY": KEY}), home)
         until(lambda: all(map(run.played, parts)), "every case was looked at", 45.0)

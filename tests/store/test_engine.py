@@ -159,7 +159,7 @@ def test_readers_beyond_the_limit_wait_for_their_turn_and_no_longer_than_theirs(
 @pytest.mark.parametrize("call", ["write", "read"])
 def test_a_call_ends_at_its_limit_and_the_next_one_works(database: Database, call: str) -> None:
     run = database.write if call == "write" else database.read
-    with _away_within(0.3, r"does not answer \(0\.3 s\)"):
+    with _away_within(0.3, r"does not answer \((0\.3 s|57014)\)"):  # we give up, or the server does
         run(_endless, 0.3)
     database.write(_note("next"))
     assert database.read(_notes) == ["next"]

@@ -331,7 +331,7 @@ def test_an_open_record_of_blindness_survives_the_spool_and_the_checkpoint() -> 
     known = Known(Checkpoint(at=START, beliefs={}))
     known.apply(opened)
     kept = checkpoint_json(known.checkpoint(START))
-    plain = {**kept, "beliefs": [], "owed": [], "segments": []}
+    plain = {**kept, "beliefs": [], "owed": [], "segments": [], "reports": []}
     assert checkpoint_from_json(json.loads(json.dumps(plain))).blind == BLIND
     known.apply(closed)
     assert known.blind is None
