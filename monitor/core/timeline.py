@@ -76,7 +76,8 @@ class Timeline:
     """Which of the moments and lengths above are only the latest, or the longest, that can be."""
     tokens: list[Token] = field(default_factory=list)
     peers: tuple[str, ...] = ()
-    """The addresses that were tried, those of the proxy where there is one; empty for a Unix socket."""
+    """The addresses that were tried, those of the proxy where there is one, or of the name server that is
+    itself looked at; empty for a Unix socket, and before a name was found."""
 
     def first(self, channel: Channel | None = None) -> Token | None:
         """The first token of that channel, or of any."""
