@@ -80,10 +80,10 @@ def doubt(seen: Observation, verdict: Verdict, *, worked: bool, usual: Need | No
     fault = seen.fault
     if verdict.blame is not Blame.PROVIDER or fault is None:
         return None
+    if fault.phase is Phase.DNS and seen.timeline.peers:
+        # A name server of somebody's was what was to be asked, and it may have said no.
+        return None if fault.kind is FaultKind.NO_SUCH_NAME else need_of(seen.timeline.peers)
     if fault.phase is Phase.DNS:
-        if seen.timeline.peers:
-            # It asked a name server of its own, not ours: only its silence is in doubt.
-            return need_of(seen.timeline.peers) if fault.kind in _SILENCE else None
         # An address of a family that is switched off was never looked up.
         return None if seen.timeline.dns_s is None else Need.NAMES
     if fault.kind in _SILENCE or (worked and seen.status is None and fault.kind in _FIRST):
@@ -96,7 +96,9 @@ def suspicion(seen: Observation, verdict: Verdict) -> Need | None:
     fault = seen.fault
     if verdict.outcome is not Outcome.LOCAL_NETWORK or fault is None or fault.errno in _OF_RESOURCES:
         return None
-    return Need.NAMES if fault.phase is Phase.DNS else need_of(seen.timeline.peers)
+    if fault.phase is Phase.DNS and not seen.timeline.peers:
+        return Need.NAMES
+    return need_of(seen.timeline.peers)
 
 
 def answered_at(seen: Observation, verdict: Verdict, ended: float) -> float | None:

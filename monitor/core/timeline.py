@@ -78,8 +78,8 @@ class Timeline:
     """Which of the moments and lengths above are only the latest, or the longest, that can be."""
     tokens: list[Token] = field(default_factory=list)
     peers: tuple[str, ...] = ()
-    """The addresses that were tried, those of the proxy where there is one; empty for a Unix socket. Where
-    nothing but a name is looked up, the name server that was named."""
+    """The addresses that were tried, those of the proxy where there is one, or of the name server that is
+    itself looked at; empty for a Unix socket, and before a name was found."""
 
     def stood(self) -> float:
         """The moment at which the connection stood and nothing had been said on it."""

@@ -238,6 +238,7 @@ class Connection:
         line = self._timeline
         line.dns_s = line.connect_s = line.tls_s = None
         line.request_sent = line.headers = line.first_byte = None
+        line.peers = ()
         line.slack_s = line.sending_s = 0.0
         line.bounds.clear()
         self._allow(self._limits.connect_s, monotonic())

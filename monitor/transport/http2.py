@@ -139,6 +139,7 @@ class _Asking:
         line = self.timeline
         line.dns_s = line.connect_s = line.tls_s = None
         line.request_sent = line.headers = line.first_byte = None
+        line.peers = ()
         self._allow(self.limits.connect_s, monotonic())
         try:
             response = self._response = await self._first(await self._places())

@@ -151,14 +151,20 @@ def test_a_name_that_is_not_found_hangs_on_the_name_servers(kind: FaultKind) -> 
     assert doubted(seen(kind, Phase.DNS, peers=()), Outcome.DNS_FAILURE) is Need.NAMES
 
 
+def test_a_name_server_that_is_looked_at_itself_hangs_on_the_way_to_it() -> None:
+    for peer, need in ((PUBLIC, Need.INTERNET), (PRIVATE, Need.LAN), (LOOPBACK, None)):
+        silent = seen(FaultKind.TIMEOUT, Phase.DNS, peers=(peer,))
+        assert doubted(silent, Outcome.DNS_FAILURE) is need
+    assert doubted(seen(FaultKind.NO_SUCH_NAME, Phase.DNS), Outcome.DNS_FAILURE) is None
+
+
 @given(st.sampled_from(FaultKind), st.sampled_from(Phase), st.sampled_from(Outcome), st.booleans())
 def test_on_loopback_nothing_is_ever_doubted(
     kind: FaultKind, phase: Phase, outcome: Outcome, worked: bool
 ) -> None:
     found = seen(kind, phase, peers=(LOOPBACK, "::1"))
-    if phase is not Phase.DNS:
-        assert doubted(found, outcome, worked=worked, usual=Need.INTERNET) is None
-        assert suspicion(found, verdict(outcome)) is None
+    assert doubted(found, outcome, worked=worked, usual=Need.INTERNET) is None
+    assert suspicion(found, verdict(outcome)) is None
 
 
 @given(st.sampled_from([outcome for outcome in Outcome if outcome.blame != "provider"]))
