@@ -44,7 +44,8 @@ test: $(BIN)/.tested-with
 	@$(call need,/sbin/ldconfig -p | grep libatomic.so.1,libatomic (Playwright),libatomic1)
 	@$(call need,command -v ip,iproute2 (network namespaces),iproute2)
 	@$(call need,command -v systemd-analyze,systemd-analyze,systemd)
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n 2 --dist loadfile -m 'not alone'
+	@$(BIN)/python -m pytest -m alone
 
 LITELLM := litellm[proxy]==1.106.2
 

@@ -1,6 +1,7 @@
 """Fixtures for every test, and the rule that nothing is skipped."""
 
 from collections.abc import Generator
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -20,6 +21,16 @@ pytest_plugins = [
 # A busy machine is no reason to fail.
 settings.register_profile("untimed", settings(), deadline=None)
 settings.load_profile("untimed")
+
+ALONE = ("faults", "strain", "protocols/test_sdks.py", "simulator/test_pacing.py", "transport/test_stamps.py")
+"""What looks at times so short that nothing else should run beside it."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    here = Path(__file__).parent
+    for item in items:
+        if any(item.path.is_relative_to(here / place) for place in ALONE):
+            item.add_marker(pytest.mark.alone)
 
 
 @pytest.fixture(scope="session")
