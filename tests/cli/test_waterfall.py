@@ -20,7 +20,9 @@ def shown(
     endpoint = registry()[protocol].Settings(protocol=protocol, **common, **settings)
     verdict = Verdict(outcome=Outcome.OK, detail=None, figures=figures, learnt=Learnt())
     observation = Observation(timeline=Timeline(start=0.0, end=1.0), status=200)
-    waterfall.show(endpoint, Seen(Instant(1_795_312_000 * SECOND), observation, verdict, None, headroom))
+    waterfall.show(
+        endpoint, Seen(Instant(1_795_312_000 * SECOND), observation, verdict, None, headroom=headroom)
+    )
     return capsys.readouterr().out.splitlines()
 
 

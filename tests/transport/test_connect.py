@@ -332,7 +332,7 @@ def test_an_errno_decides_the_kind(code: int | None, kind: FaultKind) -> None:
 @pytest.mark.parametrize("code", [errno.ENETUNREACH, errno.EACCES, errno.ENONET, errno.EHOSTUNREACH])
 def test_what_a_router_answers_is_not_what_our_own_machine_says_at_once(code: int) -> None:
     there = "192.0.2.1 port 443"
-    assert broken(code, Phase.CONNECT, there, answered=True).kind is FaultKind.UNREACHABLE
+    assert broken(code, Phase.CONNECT, there, told=True).kind is FaultKind.UNREACHABLE
     assert never_sent(code, there).kind is FaultKind.LOCAL
 
 
