@@ -456,7 +456,7 @@ class Daemon:
             put=lambda report: writer.put(Step(report=report)),
             look=pipeline.look_now,
             clock=self._clock,
-            deaf=sight.blind_s,
+            deaf=sight.deaf_s,
         )
         failing = {
             name

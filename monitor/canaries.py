@@ -289,15 +289,19 @@ class Sight:
         await asyncio.gather(*self._asides, return_exceptions=True)
         await self._canaries.close()
 
-    def blind_s(self) -> float | None:
-        """For how many seconds we have been blind; None: we are not."""
-        return None if self.blind is None else (self._clock.now() - self.blind.started) / SECOND
+    def deaf_s(self) -> float | None:
+        """For how many seconds nobody can have reached us; None: they can. Lost names keep nobody away."""
+        if self.blind is None or not self._lost.keys() - {Need.NAMES}:
+            return None
+        return max(0.0, (self._clock.now() - self.blind.started) / SECOND)
 
     async def settle(self, look: Look) -> Verdict:
         """The verdict that holds, within 3 s; at once where there is nothing to doubt."""
         seen, verdict = look.observation, look.verdict
         need = path.doubt(seen, verdict, worked=look.worked, usual=self._path.usual(look.endpoint))
         suspected = path.suspicion(seen, verdict) if need is None else None
+        if seen.heard is not None and not self._path.proven_after(Need.INTERNET, 0.0):
+            suspected = None  # Where there never was an internet, silence says nothing of it.
         glimpse = self._glimpse(look, need or suspected)
         self._path.note(glimpse)
         if glimpse.answered is not None:
@@ -439,7 +443,8 @@ class Sight:
 
     async def _look_out(self, pause_s: float) -> None:
         """Until there is a way again; first after that pause."""
-        while self.blind is not None:
+        blind = self.blind
+        while self.blind is blind is not None:
             await asyncio.sleep(pause_s)
             pause_s = BLIND_EVERY_S
             for need in tuple(self._lost):

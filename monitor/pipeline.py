@@ -265,7 +265,9 @@ class Pipeline:
 
     async def _look(self, place: _Place, slot: Instant, salt: int, *, scheduled: bool) -> Seen | None:
         watched = place.watched
-        missed = self._missed(watched, slot) if scheduled else None
+        missed = self._missed(watched, slot, scheduled=scheduled)
+        if missed is not None and not scheduled:
+            return None
         if missed is not None:
             self._purse.settle(watched.id, FREE)
             self._writer.gap(Gap(watched.id, slot, slot, 1, missed))
@@ -302,9 +304,9 @@ class Pipeline:
             return None
         return self._store(watched, slot, seen, salt, scheduled=scheduled)
 
-    def _missed(self, watched: Watched, slot: Instant) -> GapReason | None:
+    def _missed(self, watched: Watched, slot: Instant, *, scheduled: bool) -> GapReason | None:
         """Why nothing can be seen at this slot any more, or yet."""
-        if self._clock.now() >= slot + watched.grid.interval:
+        if scheduled and self._clock.now() >= slot + watched.grid.interval:
             # It waited that long for its turn.
             return GapReason.LATE
         box = watched.mailbox
@@ -334,7 +336,9 @@ class Pipeline:
                 verdict=seen.verdict,
             )
         )
-        return replace(seen, verdict=verdict)
+        if verdict is seen.verdict:
+            return seen
+        return replace(seen, verdict=verdict, flaws=flaws(seen.observation, verdict))
 
     # Out
 
@@ -365,7 +369,7 @@ class Pipeline:
             figures=verdict.figures,
             cost_usd=seen.cost_usd,
             timeline=pack(phases(observation.timeline)),
-            evidence=self._evidence(watched, seen, probe),
+            evidence=self._proof(watched, seen, probe),
             flaws=seen.flaws,
             cache_hit=identity.is_cache_hit(observation),
             headroom_permille=None if seen.headroom is None else seen.headroom.permille,
@@ -375,6 +379,15 @@ class Pipeline:
         self._purse.settle(watched.id, cost)
         self._writer.record(watched.id, look, result=result, events=seen.events)
         return look
+
+    def _proof(self, watched: Watched, seen: Seen, probe: str) -> bytes | None:
+        """As `_evidence`; a bug there must not cost the result."""
+        try:
+            return self._evidence(watched, seen, probe)
+        except Exception:
+            self.tally.bugs += 1
+            log.exception("probe.bug", endpoint=watched.id)
+            return None
 
     def _evidence(self, watched: Watched, seen: Seen, probe: str) -> bytes | None:
         """What is kept of a failure beside its result; None where it is none, or one of too many."""

@@ -18,6 +18,8 @@ CHARACTERS_PER_TOKEN = 4
 SHORTEST_WINDOW_S = 0.050
 BURST_S = 0.005
 """Half or more of the text within this time was buffered somewhere: no speed can be told."""
+BURST_EVENTS = 3
+"""So many events at once are a burst, or one that holds all of the text."""
 
 
 class TokenSource(enum.StrEnum):
@@ -119,7 +121,7 @@ def output_speed(tokens: Sequence[Token], count: float) -> float | None:
     characters = sum(token.characters for token in tokens)
     timed = sum(token.characters for token in tokens[: end + 1])
     window_s = tokens[end].at - tokens[0].at
-    if window_s < SHORTEST_WINDOW_S or _most_at_once(tokens, _latest(tokens)) * 2 >= characters:
+    if window_s < SHORTEST_WINDOW_S or _most_at_once(tokens, _latest(tokens))[0] * 2 >= characters:
         return None
     n_first = max(1.0, count * tokens[0].characters / characters)
     n_timed = count * timed / characters
@@ -131,28 +133,32 @@ def output_speed(tokens: Sequence[Token], count: float) -> float | None:
 def burst_speed(seen: Observation) -> float:
     """Tokens a second, at least, at which half or more of a stream surely came within 5 ms; else 0.
 
-    Only the kernel's stamps and the server's own count tell. A moment that is a bound counts
-    from its earliest, so that what we ourselves read late never came at once.
+    One or two large events among others are a vendor's way of sending, and no burst. Only the kernel's
+    stamps and the server's own count tell. A moment that is a bound counts from its earliest, so that
+    what we ourselves read late never came at once.
     """
     tokens, usage = seen.timeline.tokens, seen.usage
     if not tokens or usage is None or _unsaid(usage) or seen.timeline.clock is not Clock.KERNEL:
         return 0.0
     characters = sum(token.characters for token in tokens)
-    most = _most_at_once(tokens, _earliest(tokens))
-    return _visible(usage, tokens) * most / characters / BURST_S if most * 2 >= characters else 0.0
+    most, events = _most_at_once(tokens, _earliest(tokens))
+    if most * 2 < characters or (events < BURST_EVENTS and most < characters):
+        return 0.0
+    return _visible(usage, tokens) * most / characters / BURST_S
 
 
-def _most_at_once(tokens: Sequence[Token], since: Sequence[float]) -> int:
-    """Characters that some stretch of 5 ms holds, from the moments `since` to those of `at`."""
-    start = held = most = 0
-    for token in tokens:
+def _most_at_once(tokens: Sequence[Token], since: Sequence[float]) -> tuple[int, int]:
+    """Characters and events that some stretch of 5 ms holds, from the moments `since` to those of `at`."""
+    start = held = 0
+    most = (0, 0)
+    for number, token in enumerate(tokens):
         held += token.characters
         while token.at - since[start] > BURST_S:
             held -= tokens[start].characters
             start += 1
             if held == 0:
                 break
-        most = max(most, held)
+        most = max(most, (held, number - start + 1))
     return most
 
 

@@ -15,6 +15,7 @@ from monitor.core.alert import Message, clock
 from monitor.core.instant import Instant, as_datetime, say
 from monitor.core.observation import DETAIL_KEPT, Observation, clean
 from monitor.core.outcome import Blame, Outcome
+from monitor.core.report import Standing
 from monitor.core.verdict import Verdict
 from monitor.core.wire import FaultKind, Phase
 
@@ -92,7 +93,10 @@ def doubt(seen: Observation, verdict: Verdict, *, worked: bool, usual: Need | No
 
 
 def suspicion(seen: Observation, verdict: Verdict) -> Need | None:
-    """What of ours is worth a question, although the failure is ours already: there may be no network."""
+    """What of ours is worth a question, although the verdict stands: there may be no network."""
+    if seen.heard is not None:
+        # Nobody was asked: perhaps nobody could reach us.
+        return Need.INTERNET if seen.heard.standing is Standing.SILENT else None
     fault = seen.fault
     if verdict.outcome is not Outcome.LOCAL_NETWORK or fault is None or fault.errno in _OF_RESOURCES:
         return None
@@ -324,8 +328,8 @@ class Blind:
 
 
 def incident_of(blind: Blind) -> str:
-    """`blind-20261121T220500Z`: what its notice refers to."""
-    return f"blind-{as_datetime(blind.started):%Y%m%dT%H%M%SZ}"
+    """`blind-20261121T220500.123456Z`: what its notice refers to."""
+    return f"blind-{as_datetime(blind.started):%Y%m%dT%H%M%S.%fZ}"
 
 
 _WHOSE = (

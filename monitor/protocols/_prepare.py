@@ -77,6 +77,8 @@ class Secrets:
             answer=self._clear(seen.answer),
             finish_reason=self._cleared(seen.finish_reason),
             served_model=self._cleared(seen.served_model),
+            fingerprint=self._cleared(seen.fingerprint),
+            upstream=self._cleared(seen.upstream),
         )
 
     def _without(self, error: VendorError) -> VendorError:
@@ -106,7 +108,7 @@ def _texts(seen: Observation) -> Iterator[str]:
     """All that is kept and was the server's to say."""
     yield from seen.headers.values()
     words = (seen.body, seen.request_id, seen.malformed, seen.answer, seen.finish_reason, seen.served_model)
-    yield from (text for text in words if text)
+    yield from (text for text in (*words, seen.fingerprint, seen.upstream) if text)
     if seen.error is not None:
         told = seen.error
         yield from (text for text in (told.code, told.type, told.message, *told.reasons) if text)

@@ -382,7 +382,9 @@ class _Asking:
             if isinstance(cause, OSError) and cause.errno is not None and cause.errno > 0:
                 if self._path is not None and self._phase is Phase.CONNECT:
                     return nobody(cause.errno, self._path)
-                return said.broken(cause.errno, self._phase, self._peer)
+                # Once the connection stood it was somebody on the way that said so.
+                told = self._phase is not Phase.CONNECT
+                return said.broken(cause.errno, self._phase, self._peer, told=told)
         if _is_of_a_parser(last) or isinstance(exc, ValueError):
             if self._phase is Phase.BODY and type(last).__module__.startswith("h11"):
                 return said.closed(self._phase, self._peer)  # as a rule: an end before its time

@@ -20,7 +20,7 @@ from aiodns import error as ares
 from monitor.clock import monotonic
 from monitor.core.observation import clean
 from monitor.core.wire import Fault, FaultKind, Phase, Question, Record, WireFault
-from monitor.transport.fault import broken, seconds
+from monitor.transport.fault import broken
 from monitor.transport.patience import Patience
 
 Ip = Literal["auto", 4, 6]
@@ -159,11 +159,6 @@ def in_turn(addresses: Iterable[Address]) -> list[Address]:
     first = [address for address in ordered if address.family is ordered[0].family]
     other = [address for address in ordered if address.family is not ordered[0].family]
     return [address for pair in zip_longest(first, other) for address in pair if address is not None]
-
-
-def too_slow(host: str, limit: float) -> str:
-    """What to say when the limit passed before an answer came."""
-    return f"the name {host} was not resolved within {seconds(limit)}"
 
 
 def no_address(host: str, ip: Ip) -> str:

@@ -253,7 +253,11 @@ class _Linking:
 
     async def __aenter__(self) -> Link:
         self._connection = await self._transport.reach(self._place, self._timeline, self._limits)
-        return ProbeLink(self._connection)
+        try:
+            return ProbeLink(self._connection)
+        except BaseException:
+            self._connection.close()
+            raise
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

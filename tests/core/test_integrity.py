@@ -193,3 +193,22 @@ def test_what_an_outcome_implies_breaks_a_stream() -> None:
 
 def test_flaws_are_told_in_words() -> None:
     assert words({Flaw.TRUNCATED: 3, Flaw.KEEP_ALIVE_ONLY: 1}) == "3 truncated, 1 keep alive only"
+
+
+def pieces(*sizes: int, every_s: float = 0.3) -> Observation:
+    """An answer in a few events of these lengths."""
+    tokens = [
+        Token(at=at, earliest=at, characters=size, channel=Channel.ANSWER, ended_read=True)
+        for at, size in ((0.5 + every_s * number, size) for number, size in enumerate(sizes))
+    ]
+    seen = stream([0.5])
+    return replace(seen, timeline=replace(seen.timeline, tokens=tokens))
+
+
+def test_a_vendor_that_sends_large_pieces_is_no_burst() -> None:
+    assert Flaw.BURST not in found(pieces(80, 160, 16))
+    assert Flaw.BURST not in found(pieces(20, 130, 100, every_s=0.6))
+
+
+def test_an_answer_in_one_piece_is_a_burst() -> None:
+    assert Flaw.BURST in found(pieces(256))

@@ -1,13 +1,14 @@
 """What may be our own failure, and what shows that it is not."""
 
 import errno
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from monitor.core.figures import Figures
-from monitor.core.instant import SECOND, Instant
+from monitor.core.instant import MINUTE, SECOND, Instant
 from monitor.core.observation import Observation
 from monitor.core.outcome import Outcome
 from monitor.core.path import (
@@ -26,6 +27,7 @@ from monitor.core.path import (
     reason,
     suspicion,
 )
+from monitor.core.report import Heard, Rhythm, Standing
 from monitor.core.timeline import Timeline
 from monitor.core.verdict import Learnt, Verdict
 from monitor.core.wire import Fault, FaultKind, Phase
@@ -315,9 +317,22 @@ def test_the_notice_tells_from_when_to_when_and_why() -> None:
     why = reason(Need.NAMES, Answers(literals=1, names=2, reached=1))
     blind = Blind(started=START, ended=None, need=Need.NAMES, reason=why)
     told = notice(blind, Instant(START + 90 * SECOND), None)
-    assert incident_of(blind) == "blind-20270115T080000Z"
+    assert incident_of(blind) == "blind-20270115T080000.000000Z"
     assert told.title == "WAS BLIND: this monitor, for 1 min 30 s"
     assert told.lines[:2] == (
         "This monitor could not see from 2027-01-15 08:00:00 UTC to 2027-01-15 08:01:30 UTC.",
         "Why: the monitor itself cannot resolve any name: 0 of 2 names could be resolved.",
     )
+
+
+@pytest.mark.parametrize(
+    ("standing", "asked"), [(Standing.SILENT, Need.INTERNET), (Standing.FAIL, None), (Standing.OK, None)]
+)
+def test_silence_of_who_reports_by_itself_is_worth_a_question(standing: Standing, asked: Need | None) -> None:
+    heard = Heard(rhythm=Rhythm(every=MINUTE, grace=MINUTE), standing=standing, report=None)
+    silent = replace(seen(), heard=heard)
+    verdict = Verdict(
+        outcome=Outcome.ASSERTION_FAILED, detail="no report", figures=Figures(), learnt=Learnt()
+    )
+    assert doubt(silent, verdict, worked=True, usual=None) is None
+    assert suspicion(silent, verdict) is asked

@@ -734,3 +734,10 @@ async def test_half_an_event_at_the_end_is_a_cut_and_no_nonsense(cut):
     seen = await look(look_of("openai-chat"), streamed(told[:-cut]))
     assert (seen.malformed, seen.terminal) == (None, False)
     assert seen.answer == "pong"
+
+
+async def test_a_key_that_comes_back_as_the_name_of_who_answers_is_kept_nowhere():
+    said = {**chunk({"content": "pong"}, "stop"), "system_fingerprint": KEY, "provider": KEY, "model": KEY}
+    seen = await look(look_of("openai-chat"), streamed(events(said, "data: [DONE]")))
+    assert KEY not in repr(replace(seen, trace=None))
+    assert (seen.fingerprint, seen.upstream, seen.served_model) == ("***", "***", "***")
