@@ -103,7 +103,7 @@ def incidents(given: str | None, *, only_open: bool, limit: int, as_json: bool) 
 def evidence(given: str | None, id: str, *, listed: bool, limit: int, as_json: bool) -> None:  # noqa: A002
     """What came of the newest failure of an endpoint, or of a probe by its id: a text for a ticket.
 
-    It holds no secret: uptoken evidence openai/gpt-x > ticket.txt
+    It holds no secret: uptoken evidence openai/gpt-4.1-nano > ticket.txt
     """
     from monitor.cli import loading, printing, ticket
     from monitor.feeds import api_v1

@@ -217,11 +217,11 @@ def _facts(seen: Seen) -> Iterator[tuple[str, str]]:
     yield from _who(found)
     if found.request_id is not None:
         yield "request id", found.request_id
+    if seen.headroom is not None:
+        yield "limits", seen.headroom.words()
     if found.certificate is not None:
         yield "TLS", found.certificate.version
         yield "issuer", found.certificate.issuer
-    if seen.headroom is not None:
-        yield "limits", seen.headroom.words()
     if found.certificate_days is not None:
         whose = "" if found.certificate is None else f", first {found.certificate.first}"
         yield "certificate", f"expires in {found.certificate_days:.0f} days{whose}"

@@ -42,7 +42,10 @@ _DROPPED = frozenset({"title", "default"})
 def json_schema(protocols: Mapping[str, type[EndpointSettings]]) -> Schema:
     """The schema of the whole file, with the endpoints of those protocols."""
     endpoint = _any_of(_inheritable(settings, GIVEN) for settings in protocols.values())
-    endpoint["protocol"] = {"enum": sorted(protocols), "description": "How the endpoint is asked."}
+    endpoint["protocol"] = {
+        "enum": sorted(protocols),
+        "description": "How the endpoint is asked, or `push`: it reports by itself.",
+    }
     inherited = {name: key for name, key in endpoint.items() if name not in NOT_FOR_ALL}
     own = _inheritable(Provider, {"id"})
     also = {

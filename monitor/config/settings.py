@@ -93,7 +93,7 @@ class DataPolicy(Table):
 
 
 class Degraded(Table):
-    """Rules over a rolling window; None is no rule."""
+    """Rules over a rolling window; what is not said is no rule."""
 
     ttft_p50: Duration | None = None
     ttft_p95: Duration | None = None
@@ -104,7 +104,7 @@ class Degraded(Table):
     error_rate: Percent | None = None
     """Upper limit, 0 to 100."""
     flawed_streams: Percent | None = None
-    """Upper limit, 0 to 100, of the streams that broke."""
+    """Upper limit, 0 to 100, of the streams that were not whole; a missing usage does not count."""
     over: Duration = timedelta(minutes=30)
 
 
@@ -116,7 +116,7 @@ class EndpointAlert(Table):
     """When an endpoint's state changes, and who is told."""
 
     channels: Names | None = None
-    """Names of channels; None is all of them, none of them is nobody."""
+    """Names of channels; all of them unless it is said, and an empty list is nobody."""
     down_after: Looks = 3
     up_after: Looks = 2
     confirm_every: Pause = timedelta(seconds=10)
@@ -185,7 +185,7 @@ class EndpointSettings(Table):
     name: Text
     """What people call it; the model or the slug where nothing else is said."""
     model_id: Text | None = None
-    """What joins endpoints of one model across providers; None where there is no model."""
+    """What joins endpoints of one model across providers; the model unless it is said."""
 
     interval: Interval = timedelta(seconds=60)
     timeout: Duration = timedelta(seconds=30)
@@ -196,14 +196,14 @@ class EndpointSettings(Table):
     enabled: bool = True
     ip: IpFamily = "auto"
     ca_file: Annotated[str, Field(max_length=4096)] | None = None
-    """A private CA beside the system's; relative to the config in the file, absolute here."""
+    """A private CA beside the system's; a relative path begins at the folder of config.toml."""
     proxy: Annotated[SecretText | None, BeforeValidator(_none_if_empty), AfterValidator(_proxy)] = None
     """`http://`, `socks5://` with host and port, or `unix:/path`; environment proxies are not used."""
     http2: bool = False
     """Offer HTTP/2; what arrives then has no stamps of the kernel."""
     headers: Headers = Field(default_factory=dict)
     expect: Table | None = None
-    """What a good answer is; a protocol narrows the type."""
+    """What a good answer is; its keys depend on the protocol."""
     degraded: Degraded | None = None
     price: Price | None = None
     limits: Limits | None = None

@@ -27,7 +27,7 @@ url = "sqlite:///uptoken.db"    # in the state folder; or "postgresql://user:${e
 
 [server]
 listen = "127.0.0.1:8480"       # the page with everything, for you; or "unix:/run/uptoken/web.sock"
-public_listen = ""              # a page for everybody, e.g. "0.0.0.0:8481"
+public_listen = ""              # a page for everybody, e.g. "0.0.0.0:8482"
 
 # What every endpoint inherits unless its provider, or it itself, says otherwise.
 # Tables are merged key by key; false switches an inherited value off.

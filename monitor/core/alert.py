@@ -241,7 +241,7 @@ def withdrawn(subject: Subject, facts: Facts, why: str) -> Message:
     """An alarm that is taken back: it was we who could not see."""
     since = clock(facts.since, subject.timezone)
     lines = [
-        f"The alarm about {subject.id}, said to be so since {since}, is withdrawn: how it stands is unknown.",
+        f"The alarm about {subject.id} of {since} is withdrawn: how it stands is unknown.",
         f"Why: {why}.",
         f"It was: {facts.reason}",
     ]

@@ -835,7 +835,7 @@ def _withdraw(draft: _Draft, event: Withdrawn) -> None:
         channels=incident.alarmed,
         at=draft.now,
     )
-    _note(draft, incident, WITHDRAWN, f"Withdrawn: {event.why}", ended=draft.now)
+    _note(draft, incident, WITHDRAWN, event.why, ended=draft.now)
     # From its beginning on we knew nothing: no second of that time counts as down.
     if belief.state is not State.UNKNOWN:
         draft.transitions.append(

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, tzinfo
 from typing import Any
 
-from monitor.core.belief import LAPSE, Belief, Quiet, State, throttled_until
+from monitor.core.belief import LAPSE, WITHDRAWN, Belief, Quiet, State, throttled_until
 from monitor.core.budget import Price
 from monitor.core.headroom import Headroom
 from monitor.core.instant import DAY, SECOND, Instant, Span
@@ -110,6 +110,11 @@ class Story:
     endpoints: tuple[str, ...]
     updates: tuple[Told, ...]
     """Oldest first."""
+
+    @property
+    def is_withdrawn(self) -> bool:
+        """It was none: the monitor itself could not see."""
+        return bool(self.updates) and self.updates[-1].status == WITHDRAWN
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -46,7 +46,7 @@ class Settings(EndpointSettings):
     token: SecretText
     """What it reports with: 16 to 200 letters, digits, `.`, `_`, `~` and `-`, its own."""
     grace: Duration | None = None
-    """How much later than its interval a report may come; None: half the interval, at most 1 hour."""
+    """How much later than `interval` a report may come; else half of that, at most 1 hour."""
     expect: PushExpect = PushExpect()
     alert: PushAlert = PushAlert()
 

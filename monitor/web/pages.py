@@ -203,7 +203,7 @@ def _environment() -> Environment:
         for name in (
             *("share", "percent", "milliseconds", "speed", "count", "lasting", "seconds", "dollars", "price"),
             *("moment", "short", "clock", "day", "policy", "worst", "tally", "overall", "headline"),
-            *("subline", "too_busy", "in_passing", "flawed", "spaced"),
+            *("subline", "too_busy", "in_passing", "flawed", "spaced", "called"),
         )
     }
     environment.filters["iso"] = iso

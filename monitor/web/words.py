@@ -8,7 +8,7 @@ from monitor.core import integrity, overload
 from monitor.core.budget import Price
 from monitor.core.instant import DAY, Instant, as_datetime, say
 from monitor.core.integrity import Integrity
-from monitor.core.snapshot import EndpointSnapshot, Shown, Snapshot
+from monitor.core.snapshot import EndpointSnapshot, Listing, Shown, Snapshot
 
 NOTHING = "–"
 
@@ -144,6 +144,12 @@ def day(when: date) -> str:
 # Sentences
 
 
+def called(listing: Listing) -> str:
+    """Its name; of an `also`, which bears that of its sibling, with its protocol: `gpt-x over anthropic`."""
+    is_also = listing.id.endswith(f".{listing.protocol}")
+    return f"{listing.name} over {listing.protocol}" if is_also else listing.name
+
+
 def worst(endpoints: Iterable[EndpointSnapshot]) -> Shown:
     """The state that stands for all of them; what is paused or under maintenance counts last."""
     states = {one.state for one in endpoints}
@@ -197,7 +203,7 @@ def subline(snapshot: Snapshot) -> str:
     state = overall(snapshot)
     parts = []
     if state in (Shown.DOWN, Shown.DEGRADED):
-        named = [f"{one.listing.provider_name} {one.listing.name}" for one in _in(snapshot, state)]
+        named = [f"{one.listing.provider_name} {called(one.listing)}" for one in _in(snapshot, state)]
         parts.append(_enumeration(named))
     others = {Shown.DOWN: (Shown.DEGRADED, Shown.UNKNOWN), Shown.DEGRADED: (Shown.UNKNOWN,)}.get(state, ())
     for other in others:

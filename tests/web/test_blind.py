@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from monitor.core.instant import MINUTE, SECOND, Instant
 from monitor.core.path import Blind, Need
-from monitor.core.snapshot import Heartbeat, Site, Snapshot
+from monitor.core.snapshot import Heartbeat, Site, Snapshot, Story, Told
 from monitor.feeds import api_v1
 from monitor.web import pages
 
@@ -31,12 +31,29 @@ def page(seen: Snapshot) -> str:
 def test_while_it_is_blind_the_page_says_so_at_the_top() -> None:
     said = page(snapshot(OPEN, OVER)).partition("<footer>")[0]
     assert "<h2>The monitor cannot see</h2>" in said
-    assert "The monitor itself has no network, since <time" in said
+    assert "The monitor itself has no network (since <time" in said
 
 
 def test_once_it_sees_again_and_where_nobody_vouches_for_it_the_page_does_not() -> None:
     assert "cannot see" not in page(snapshot(OVER))
     assert "cannot see" not in page(replace(snapshot(OPEN), stale=True))
+
+
+def test_an_incident_that_was_withdrawn_is_told_as_none() -> None:
+    updates = (
+        Told(OVER.started, "down", "3 failures in a row"),
+        Told(NOW, "withdrawn", "no network"),
+    )
+    story = Story(
+        id="20261122-0a", title="Acme m down", impact="down", endpoints=("acme/m",),
+        started_at=OVER.started, ended_at=NOW, updates=updates,
+    )  # fmt: skip
+    seen = replace(snapshot(OVER), incidents=(story,))
+    assert "Withdrawn: no network" in page(seen)
+    assert "Withdrawn</span>" in pages.incident(seen, story).decode()
+    over = replace(story, updates=updates[:1])
+    assert "3 failures in a row" in page(replace(seen, incidents=(over,)))
+    assert "Over</span>" in pages.incident(seen, over).decode()
 
 
 def test_the_daemons_document_lists_when_it_could_not_see() -> None:

@@ -163,5 +163,12 @@ def test_many_names_are_not_all_told():
     assert words.subline(_snapshot(*[DOWN] * 6)) == "Acme m0, Acme m1, Acme m2 and 3 more"
 
 
+def test_a_sibling_is_not_taken_for_the_endpoint_whose_name_it_bears():
+    (one,) = _snapshot(DOWN).endpoints
+    sibling = replace(one, listing=replace(one.listing, id="acme/m0.anthropic", protocol="anthropic"))
+    snapshot = replace(_snapshot(DOWN), endpoints=(one, sibling))
+    assert words.subline(snapshot) == "Acme m0, Acme m0 over anthropic"
+
+
 def test_states_are_counted_worst_first():
     assert words.tally(_snapshot(UP, DOWN, UP, PAUSED).endpoints) == [(DOWN, 1), (PAUSED, 1), (UP, 2)]
