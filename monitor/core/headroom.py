@@ -177,6 +177,8 @@ def read(headers: Mapping[str, str], received_at: Instant) -> tuple[Limit, ...]:
     Moments are taken by the server's own `Date`, so that our clocks need not agree; by
     `received_at` where that is missing or makes no sense.
     """
+    if not any("limit" in header for header in headers):
+        return ()  # as of most: cheaply
     clocks = _clocks(headers.get("date", ""), received_at)
     found: dict[tuple[str, Kind, Period | None], dict[_Part, str]] = {}
     for header, value in headers.items():

@@ -6,9 +6,9 @@ step of the wall clock proves nothing; what is stored and told is in Instants.
 
 import enum
 import errno
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import tzinfo
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 from monitor.core.alert import Message, clock
@@ -46,7 +46,8 @@ _PRIVATE = tuple(
 )
 
 
-def need_of(addresses: Iterable[str]) -> Need | None:
+@lru_cache(maxsize=4096)
+def need_of(addresses: tuple[str, ...]) -> Need | None:
     """What it takes to reach one of these addresses; None for this machine itself, and for none at all.
 
     Where they differ, the hardest to reach counts. Raises ValueError if one is no address.

@@ -106,13 +106,13 @@ def glimpse(
     ],
 )
 def test_an_address_says_what_it_takes_to_reach_it(address: str, need: Need | None) -> None:
-    assert need_of([address]) is need
+    assert need_of((address,)) is need
 
 
 def test_of_several_addresses_the_hardest_to_reach_counts() -> None:
-    assert need_of([LOOPBACK, PRIVATE]) is Need.LAN
-    assert need_of([PRIVATE, PUBLIC]) is Need.INTERNET
-    assert need_of([]) is None
+    assert need_of((LOOPBACK, PRIVATE)) is Need.LAN
+    assert need_of((PRIVATE, PUBLIC)) is Need.INTERNET
+    assert need_of(()) is None
 
 
 # What is doubted
