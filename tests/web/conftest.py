@@ -32,7 +32,7 @@ class World:
     listings: tuple[Listing, ...]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     """Three endpoints, one of them hidden from everybody, two days behind them."""
     folder = tmp_path_factory.mktemp("world")
