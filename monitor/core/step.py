@@ -260,10 +260,6 @@ def alert_from_json(raw: Mapping[str, Any]) -> Alert:
     return Alert(**{**raw, "kind": Kind(raw["kind"])})
 
 
-def alert_json(owed: Alert) -> Json:
-    return _plain(owed)
-
-
 # Beliefs
 
 
