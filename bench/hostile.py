@@ -240,7 +240,7 @@ def _table(seconds: float, alone: Watched, beside: Watched) -> Table:
     table.add("RSS at a third of the time, at the end, MB", "–", f"{third:.0f}, {end:.0f}", "–")
     table.add("the end against the third", "–", f"{end / third:.3f}", against(end / third, GROWTH))
     table.add("CPU, % of one core", *(f"{100 * one.cpu_share:.0f}" for one in (alone, beside)), "–")
-    table.note = f"An interval of {INTERVAL}, a timeout of {TIMEOUT_S:g} s; {load()}."
+    table.note = f"An interval of {INTERVAL[:-1]} s, a timeout of {TIMEOUT_S:g} s; {load()}."
     return table
 
 
