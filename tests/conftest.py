@@ -1,13 +1,13 @@
 """Fixtures for every test, and the rule that nothing is skipped."""
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
 from monitor.transport.waking import new_loop
-from tests.support.ports import unused_port
+from tests.support.ports import closed_port, unused_port
 
 pytest_plugins = [
     "tests.support.browser",
@@ -43,6 +43,13 @@ def anyio_backend() -> tuple[str, dict[str, object]]:
 def free_port() -> int:
     """A port on loopback that nobody holds."""
     return unused_port()
+
+
+@pytest.fixture(name="closed_port")
+def _closed_port() -> Iterator[int]:
+    """A port on loopback that refuses."""
+    with closed_port() as port:
+        yield port
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

@@ -87,6 +87,20 @@ def test_a_free_port_can_be_bound(free_port):
         server.bind(("127.0.0.1", free_port))
 
 
+def test_a_closed_port_refuses_and_cannot_be_taken(closed_port):
+    address = ("127.0.0.1", closed_port)
+    with socket.socket() as stream, socket.socket(type=socket.SOCK_DGRAM) as datagram:
+        with pytest.raises(ConnectionRefusedError):
+            stream.connect(address)
+        datagram.connect(address)
+        datagram.send(b"anybody?")
+        with pytest.raises(ConnectionRefusedError):
+            datagram.recv(1)
+    for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
+        with socket.socket(type=kind) as taking, pytest.raises(OSError, match="in use"):
+            taking.bind(address)
+
+
 @pytest.mark.parametrize(
     "body",
     [

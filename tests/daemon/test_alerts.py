@@ -4,7 +4,6 @@ import re
 
 from tests.support.both import on_both_databases
 from tests.support.daemon import Daemon, Home, alerting, channel, until, website
-from tests.support.ports import unused_port
 from tests.support.receiver import Message, Receiver
 from tests.support.simulated import Simulated
 
@@ -143,12 +142,12 @@ def _outage(simulated: Simulated, daemon: Daemon) -> None:
 
 @on_both_databases
 def test_dead_channels_delay_no_other(
-    home: Home, simulated: Simulated, receiver: Receiver, second_receiver: Receiver
+    home: Home, simulated: Simulated, receiver: Receiver, second_receiver: Receiver, closed_port: int
 ) -> None:
     second_receiver.behave(lambda title, _text: "dribble" if title.startswith("DOWN") else "hang")
     home.configure(
         alerting(down_after=1, up_after=1),
-        channel("aaa", f"json://127.0.0.1:{unused_port()}/"),
+        channel("aaa", f"json://127.0.0.1:{closed_port}/"),
         channel("bbb", second_receiver.url),
         channel("ops", receiver.url),
         website("acme", simulated.health_url("acme")),

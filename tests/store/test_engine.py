@@ -340,12 +340,12 @@ def test_a_database_that_the_server_does_not_have(postgres: Cluster) -> None:
 @pytest.mark.parametrize(
     ("query", "words"), [("", "refuses connections"), ("?nonsense=1", "its URL has an option")]
 )
-def test_no_message_shows_the_password(free_port: int, query: str, words: str) -> None:
-    database = Database(f"postgresql://u:geheim@127.0.0.1:{free_port}/x{query}")
+def test_no_message_shows_the_password(closed_port: int, query: str, words: str) -> None:
+    database = Database(f"postgresql://u:geheim@127.0.0.1:{closed_port}/x{query}")
     with pytest.raises(DatabaseAway, match=words) as away:
         database.write(_note("hello"))
     assert "geheim" not in f"{away.value} {database.name} {database.label} {away.value.__cause__}"
-    assert str(away.value).startswith(f"PostgreSQL at 127.0.0.1:{free_port}/x ")
+    assert str(away.value).startswith(f"PostgreSQL at 127.0.0.1:{closed_port}/x ")
     database.dispose()
 
 

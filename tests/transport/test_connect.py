@@ -105,21 +105,21 @@ async def test_an_address_of_the_other_family_is_no_address(transports: Transpor
 # Failures
 
 
-async def test_a_closed_port_refuses(wire: ProbeWire, free_port: int) -> None:
-    seen = await look(wire, f"http://127.0.0.1:{free_port}/?key=secret", headers={"X-Key": "secret"})
+async def test_a_closed_port_refuses(wire: ProbeWire, closed_port: int) -> None:
+    seen = await look(wire, f"http://127.0.0.1:{closed_port}/?key=secret", headers={"X-Key": "secret"})
     assert (seen.kind, seen.phase) == ("refused", "connect")
     assert seen.fault is not None
     assert seen.fault.fault.errno == errno.ECONNREFUSED
-    assert seen.text == f"127.0.0.1 port {free_port} refuses connections"
+    assert seen.text == f"127.0.0.1 port {closed_port} refuses connections"
     assert seen.timeline.connect_s is not None
     assert seen.timeline.request_sent is None
 
 
 async def test_a_name_whose_every_address_refuses_is_refused(
-    named: Named, names: NameServer, free_port: int
+    named: Named, names: NameServer, closed_port: int
 ) -> None:
     names.names["dual.test"] = Zone(a=["127.0.0.1"], aaaa=["::1"])
-    seen = await look(named(), f"http://dual.test:{free_port}/")
+    seen = await look(named(), f"http://dual.test:{closed_port}/")
     assert (seen.kind, seen.phase) == ("refused", "connect")
 
 
@@ -155,10 +155,10 @@ async def test_no_route_is_ours(wire: ProbeWire) -> None:
 
 
 async def test_one_family_without_a_route_does_not_hide_what_the_other_says(
-    named: Named, names: NameServer, free_port: int
+    named: Named, names: NameServer, closed_port: int
 ) -> None:
     names.names["half.test"] = Zone(a=["127.0.0.1"], aaaa=["ff02::1"])
-    seen = await look(named(), f"http://half.test:{free_port}/")
+    seen = await look(named(), f"http://half.test:{closed_port}/")
     assert (seen.kind, seen.phase) == ("refused", "connect")
 
 
@@ -175,21 +175,21 @@ def no_more_files() -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
-async def test_too_many_open_files_is_ours(wire: ProbeWire, free_port: int) -> None:
+async def test_too_many_open_files_is_ours(wire: ProbeWire, closed_port: int) -> None:
     with no_more_files():
-        seen = await look(wire, f"http://127.0.0.1:{free_port}/")
+        seen = await look(wire, f"http://127.0.0.1:{closed_port}/")
     assert (seen.kind, seen.phase) == ("local", "connect")
     assert "too many files are open" in seen.text
 
 
 async def test_too_many_open_files_is_ours_even_in_a_lookup(
-    named: Named, names: NameServer, free_port: int
+    named: Named, names: NameServer, closed_port: int
 ) -> None:
     names.names["good.test"] = Zone(a=["127.0.0.1"])
     wire = named()
-    await look(wire, f"http://warm.test:{free_port}/")
+    await look(wire, f"http://warm.test:{closed_port}/")
     with no_more_files():
-        seen = await look(wire, f"http://good.test:{free_port}/")
+        seen = await look(wire, f"http://good.test:{closed_port}/")
     assert seen.kind == "local"
 
 

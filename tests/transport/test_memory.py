@@ -95,8 +95,8 @@ async def test_nor_does_a_name_that_does_not_exist(named: Named, names: NameServ
     assert await circles(named(), "http://gone.test/") == 0
 
 
-async def test_nor_does_a_refused_connection(wire: ProbeWire, free_port: int) -> None:
-    assert await circles(wire, f"http://127.0.0.1:{free_port}/") == 0
+async def test_nor_does_a_refused_connection(wire: ProbeWire, closed_port: int) -> None:
+    assert await circles(wire, f"http://127.0.0.1:{closed_port}/") == 0
 
 
 async def test_nor_does_a_tunnel(transports: Transports, certificates: Certificates, serve: Serve) -> None:

@@ -102,10 +102,10 @@ async def test_a_name_and_ipv6_do_as_well(named: Named, names: NameServer, serve
     assert (only_four.outcome, only_four.detail) == (Outcome.DNS_FAILURE, "six.test has no IPv4 address")
 
 
-async def test_a_port_that_is_closed_refuses(bare: Wire, free_port: int) -> None:
-    found = await look(bare, "tcp", address=f"127.0.0.1:{free_port}")
+async def test_a_port_that_is_closed_refuses(bare: Wire, closed_port: int) -> None:
+    found = await look(bare, "tcp", address=f"127.0.0.1:{closed_port}")
     assert found.outcome is Outcome.CONNECT_REFUSED
-    assert found.detail == f"127.0.0.1 port {free_port} refuses connections"
+    assert found.detail == f"127.0.0.1 port {closed_port} refuses connections"
 
 
 @pytest.mark.parametrize("reads", [[b"SSH-2.0-OpenSSH_9.2\r\n"], [b"SS", b"H-2.", b"0-x"]])
@@ -233,8 +233,10 @@ async def test_a_port_is_reached_through_proxies_and_sockets(
         assert found.seen.body_matches, line
 
 
-async def test_a_proxy_that_is_away_is_no_outage_of_the_port(transports: Transports, free_port: int) -> None:
-    wire = transports.wire(proxy=read(f"http://127.0.0.1:{free_port}"), bare=True)
+async def test_a_proxy_that_is_away_is_no_outage_of_the_port(
+    transports: Transports, closed_port: int
+) -> None:
+    wire = transports.wire(proxy=read(f"http://127.0.0.1:{closed_port}"), bare=True)
     assert (await look(wire, "tcp", address="127.0.0.1:9")).outcome is Outcome.LOCAL_NETWORK
 
 
@@ -569,10 +571,10 @@ async def test_being_cancelled_while_a_name_is_looked_up_is_no_answer(asking: Wi
         await task
 
 
-async def test_a_server_that_is_away_is_told(asking: Wire, free_port: int) -> None:
-    found = await look(asking, "dns", query="a.test", server=f"127.0.0.1:{free_port}")
+async def test_a_server_that_is_away_is_told(asking: Wire, closed_port: int) -> None:
+    found = await look(asking, "dns", query="a.test", server=f"127.0.0.1:{closed_port}")
     assert found.outcome is Outcome.DNS_FAILURE
-    assert found.detail == f"127.0.0.1:{free_port} could not be reached when asked for a.test"
+    assert found.detail == f"127.0.0.1:{closed_port} could not be reached when asked for a.test"
 
 
 async def test_nothing_is_remembered_from_one_look_to_the_next(asking: Wire, servers: Names) -> None:

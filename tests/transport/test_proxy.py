@@ -248,13 +248,13 @@ async def test_endless_drops_end_at_the_limit_for_connecting(transports: Transpo
 
 
 async def test_a_proxy_that_is_away_is_our_own_network(
-    transports: Transports, free_port: int, named: Named, names: NameServer
+    transports: Transports, closed_port: int, named: Named, names: NameServer
 ) -> None:
-    proxy = read(f"http://me:{CANARY}@127.0.0.1:{free_port}")
+    proxy = read(f"http://me:{CANARY}@127.0.0.1:{closed_port}")
     seen = await look(transports.wire(proxy=proxy), "https://api.test/")
     assert (outcome(seen), seen.phase) == ("local_network", "connect")
     assert seen.text == (
-        f"no way through the proxy http://127.0.0.1:{free_port}: 127.0.0.1 port {free_port} refuses connections"
+        f"no way through the proxy http://127.0.0.1:{closed_port}: 127.0.0.1 port {closed_port} refuses connections"
     )
     seen = await look(named(proxy=read("socks5://proxy.test:1080")), "https://api.test/")
     assert (outcome(seen), seen.phase) == ("local_network", "dns")

@@ -87,8 +87,8 @@ async def test_a_name_that_hangs_ends_at_the_limit_for_connecting(named: Named, 
     assert seen.timeline.dns_s == pytest.approx(0.2, abs=0.1)
 
 
-async def test_a_name_server_out_of_reach_is_the_resolver_s_fault(free_port: int) -> None:
-    resolver = Resolver(nameservers=[f"127.0.0.1:{free_port}"])
+async def test_a_name_server_out_of_reach_is_the_resolver_s_fault(closed_port: int) -> None:
+    resolver = Resolver(nameservers=[f"127.0.0.1:{closed_port}"])
     seen = await look(ProbeWire(Transport(resolver=resolver)), "http://good.test/")
     await resolver.aclose()
     assert (seen.kind, seen.phase) == ("resolver", "dns")
