@@ -5,7 +5,6 @@ Kinds: `uptoken` (probe and judge), and what anybody would write first with `htt
 """
 
 import asyncio
-import gc
 import json
 import ssl
 import sys
@@ -16,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from monitor import compose
+from monitor import compose, upkeep
 from monitor.clock import SYSTEM, monotonic
 from monitor.config.load import load
 from monitor.config.secrets import Secrets, resolve
@@ -55,8 +54,7 @@ class Plan:
 async def run(plan: Plan, probe: Probe) -> None:
     loop = asyncio.get_running_loop()
     # As the daemon does; it is as good for the others.
-    gc.collect()
-    gc.freeze()
+    upkeep.settle()
     begin = loop.time() + 0.3
     until = begin + plan.seconds
     if plan.block_s:

@@ -364,9 +364,7 @@ class Daemon:
         writing = asyncio.create_task(writer.run())
         notify.accept(start.known.owed)
         notify.start()
-        # What stands now stays: to search it for garbage again and again held the loop up for 60 ms.
-        gc.collect()
-        gc.freeze()
+        upkeep.settle()
         schedule.start()
         watch.start()
         sight.start()

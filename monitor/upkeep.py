@@ -37,6 +37,8 @@ NEWS_S = 5.0
 PRUNE_S = 3600.0
 SWEEP_S = 10.0
 SWEEP_ALL_S = 600.0
+FORGOTTEN = 50_000
+"""So many more objects than at the last sweep, and Python's own collector looks: some 10 MB."""
 
 
 class Planned(Protocol):
@@ -148,11 +150,21 @@ class Upkeep:
             log.info("operator.obeyed", command=command.kind, endpoints=meant)
 
 
-def sweep() -> None:
-    """Free what only refers to itself, and let Python's own collector forget the rest.
+def settle() -> None:
+    """What stands now stays, and from now on it is `sweep` that looks for garbage.
 
-    It would look through all beliefs at a moment of its own choice, and hold up the loop for a
-    tenth of a second where there are ten thousand endpoints.
+    Python's own collector would look through every probe under way at moments of its own choice, and
+    hold up the loop for 10 ms where there are 200 of them. It only remains for what nobody foresaw.
+    """
+    sweep()
+    gc.set_threshold(FORGOTTEN, *gc.get_threshold()[1:])
+
+
+def sweep() -> None:
+    """Free what only refers to itself, and let the next one forget the rest.
+
+    It would look through all beliefs again, and hold up the loop for a tenth of a second where there
+    are ten thousand endpoints.
     """
     gc.collect()
     gc.freeze()

@@ -139,6 +139,7 @@ class Connection:
             await self._prepare()
             self._begin_request()
             await self._send_request(self._target.request)
+            self._hurry()
             await self._await_headers()
         except TimeUp:
             raise WireFault(self._late(), monotonic()) from None
@@ -199,6 +200,8 @@ class Connection:
         self._patience.close()
         self._hang_up()
         self.response.end()
+        # What was heard is now judged, which takes a while.
+        self._glance()
 
     def certificate_days(self) -> float | None:
         """Days until the server's certificate expires; None without TLS."""
@@ -211,6 +214,7 @@ class Connection:
     def _gather(self, sock: socket.socket, moment: float) -> None:
         """Let bytes lie where they are until then, unless there are many, or no more will come."""
         if not self._gathering:
+            self._relax(sock)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, GATHERED_BYTES)
             self._gathering = True
         self._gathered = self._loop.call_at(moment, self._gather_in)
@@ -218,9 +222,23 @@ class Connection:
     def _gather_in(self) -> None:
         """The moment has come. If nothing has, whatever comes next is read as it comes."""
         self._gathered = None
+        self._glance()
         self._on_readable()
         if not self._has_news():
             self._read_promptly()
+
+    def _hurry(self) -> None:
+        """What comes now is what the first moments are told by."""
+        if self._means.waking is not None and self._sock is not None:
+            self._means.waking.hurry(self._sock.fileno(), self._on_readable)
+
+    def _glance(self) -> None:
+        if self._means.waking is not None:
+            self._means.waking.glance()
+
+    def _relax(self, sock: socket.socket) -> None:
+        if self._means.waking is not None:
+            self._means.waking.relax(sock.fileno())
 
     def _read_promptly(self) -> None:
         if self._gathered is not None:
@@ -410,6 +428,7 @@ class Connection:
                 done = False
                 refused = refusal(exc, self._named(), Phase.TLS, session.sent(), SYSTEM.now())
             greeting = session.outgoing()
+            self._glance()
             if greeting or done:
                 self._heard_by(self._at)
             if greeting:
@@ -420,6 +439,8 @@ class Connection:
                 raise WireFault(refused, monotonic())
             if done:
                 return
+            if session.unread:
+                continue
             if self._fault is not None:
                 raise WireFault(self._fault, self._fault_at)
             await self._news(self._limit)
@@ -637,6 +658,7 @@ class Connection:
         if self._gathered is not None:
             self._gathered.cancel()
             self._gathered = None
+        self._relax(sock)
         self._loop.remove_reader(sock.fileno())
         if self._writing:
             self._loop.remove_writer(sock.fileno())
@@ -645,10 +667,12 @@ class Connection:
 
     # Waiting and saying so
 
-    def _news(self, until: float) -> Coroutine[Any, Any, None]:
+    async def _news(self, until: float) -> None:
         """Wait until something came in, or may go out. Raises TimeUp."""
         waiter = self._waiter = self._loop.create_future()
-        return self._patience.wait(waiter, until)
+        await self._patience.wait(waiter, until)
+        # Others may have waited just as long, and who is about to work may keep them waiting.
+        self._glance()
 
     def _wake(self) -> None:
         waiter = self._waiter

@@ -14,6 +14,7 @@ from monitor.transport.certificate import Paper, facts, particulars, read, shown
 from monitor.transport.patience import Patience
 
 _PIECE = 64 * 1024
+_HEAD = 5
 _HANDSHAKE, _CERTIFICATE_MESSAGE = 22, 11
 
 _WRONG_CERTIFICATE = {
@@ -103,23 +104,39 @@ class Session:
         self.error: ssl.SSLError | None = None
         """What broke the session while it was read, behind the text that was still whole."""
         self._records = _Records()
+        self._shaking = True
+        self._unread = bytearray()
+        """Came during the handshake, and OpenSSL has not seen it yet."""
 
     @property
     def settled(self) -> bool:
         """The last bytes that came completed a record, and it was not the goodbye."""
         return self._records.complete and not self.ended
 
+    @property
+    def unread(self) -> bool:
+        """There is more for `shake` than the step it has just done."""
+        return bool(self._unread)
+
     def shake(self) -> bool:
         """One step of the handshake; True when it is done. Raises ssl.SSLError.
 
-        Whatever comes of it, `outgoing` is to be sent: an alert tells the server why.
+        A step takes in one record: a certificate, a signature and the keys together would hold the
+        loop up for a millisecond. Whatever comes of it, `outgoing` is to be sent: an alert tells the
+        server why.
         """
+        size = _record(self._unread)
+        self._in.write(self._unread[:size])
+        del self._unread[:size]
         try:
             self._tls.do_handshake()
         except ssl.SSLWantReadError:
             return False
         # Now, for a session that breaks later no longer tells.
         self._certificate = self._tls.getpeercert()
+        self._shaking = False
+        self._in.write(self._unread)
+        self._unread.clear()
         return True
 
     def outgoing(self) -> bytes:
@@ -129,7 +146,10 @@ class Session:
     def put(self, data: memoryview) -> None:
         """Take bytes that came from the network."""
         self._records.follow(data)
-        self._in.write(data)
+        if self._shaking:
+            self._unread += data
+        else:
+            self._in.write(data)
 
     def seal(self, data: bytes) -> bytes:
         """The bytes to send for this plain text."""
@@ -182,6 +202,12 @@ def days_left(certificate: Mapping[str, object] | None, now: Instant) -> float |
     return (expires * SECOND - now) / DAY
 
 
+def _record(data: bytearray) -> int:
+    """The size of the first record with its head; all there is where it is not whole, or none at all."""
+    size = _HEAD + int.from_bytes(data[_HEAD - 2 : _HEAD], "big")
+    return min(size, len(data))
+
+
 class _Records:
     """Follows where the records of TLS end: a head of five bytes, the last two of which count the rest."""
 
@@ -204,10 +230,10 @@ class _Records:
                 self._left -= step
                 at += step
                 continue
-            step = 5 - len(self._head)
+            step = _HEAD - len(self._head)
             self._head += bytes(data[at : at + step])
             at += step
-            if len(self._head) == 5:
+            if len(self._head) == _HEAD:
                 self._left = int.from_bytes(self._head[3:], "big")
                 self._head = b""
 

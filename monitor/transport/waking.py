@@ -3,32 +3,45 @@
 A socket that a look did not report had nothing to read when that look began; so whatever it is
 found to hold by the next one came after that. What woke a look that waited came just before it
 woke, but for the time that we then waited for a core, which the kernel counts.
+
+A turn of the loop may be long. Sockets whose first bytes are what a figure hangs on can be looked
+at in the middle of it.
 """
 
 import asyncio
 import contextlib
 import os
+import select
 import selectors
+from collections.abc import Callable, Mapping
+from typing import NamedTuple, Protocol
 from weakref import WeakKeyDictionary
 
 from monitor.clock import monotonic
 
 WAKING_S = 0.1e-3
 """From the arrival of bytes to our being ready to run; the kernel takes some microseconds."""
+LONG_S = 0.2e-3
+"""A turn of the loop that has lasted for so long is interrupted for a glance."""
+_AT_ONCE = 64
 _SCHEDSTAT = "/proc/thread-self/schedstat"
 
 _Ready = list[tuple[selectors.SelectorKey, int]]
 
 
-class Waking(selectors.DefaultSelector):
+class _HasFileno(Protocol):
+    def fileno(self) -> int: ...
+
+
+class Waking(selectors.BaseSelector):
     """The selector of the loop; it notes when it looked, for some microseconds a turn of the loop.
 
     It looks without waiting first, for only an empty look proves that nothing was there yet;
-    one that waits may have returned at once, and we may have slept afterwards.
+    one that waits may have returned at once, and we may have slept afterwards. It speaks to epoll
+    itself: of the standard one, half the time went into what the loop does not use.
     """
 
     def __init__(self) -> None:
-        super().__init__()
         now = monotonic()
         self.quiet = now
         """What the newest look reported came after this moment; monotonic seconds."""
@@ -40,9 +53,38 @@ class Waking(selectors.DefaultSelector):
         """The longest time that the loop was busy and did not look, since somebody last took it."""
         self.busy_s = 0.0
         """All the time that the loop was busy, since somebody last took it."""
-        self._looked = now
+        self._epoll = select.epoll()
+        self._keys: dict[int, selectors.SelectorKey] = {}
+        self._silent = now
+        """What the newest look did not report had nothing to read at this moment."""
         self._delays = _Delays()
         self._watches: set[Watch] = set()
+        self._urgent = select.epoll()
+        self._readers: dict[int, Callable[[], None]] = {}
+        self._glanced = now
+
+    def hurry(self, fd: int, read: Callable[[], None]) -> None:
+        """Call `read` in the middle of a long turn too when that socket has something. `relax` when done."""
+        self._urgent.register(fd, select.EPOLLIN)
+        self._readers[fd] = read
+
+    def relax(self, fd: int) -> None:
+        """The loop's own looks suffice for that socket from now on; nothing if they did before."""
+        if self._readers.pop(fd, None) is not None:
+            self._urgent.unregister(fd)
+
+    def glance(self) -> None:
+        """To be called wherever much may be done in one turn: read what is urgent, if the turn is long."""
+        if not self._readers:
+            return
+        now = monotonic()
+        if now - self.woke < LONG_S or now - self._glanced < LONG_S:
+            return
+        for fd, _ in self._urgent.poll(0, _AT_ONCE):
+            # Who was called before may have taken it out.
+            if fd in self._readers:
+                self._readers[fd]()
+        self._glanced = monotonic()
 
     def watch(self, fd: int) -> "Watch":
         """Note when that socket has something to read, for whoever is not the one to read it. `end` it."""
@@ -50,42 +92,83 @@ class Waking(selectors.DefaultSelector):
         self._watches.add(watch)
         return watch
 
+    def register(self, fileobj: int | _HasFileno, events: int, data: object = None) -> selectors.SelectorKey:
+        fd = _number(fileobj)
+        if fd in self._keys:
+            raise KeyError(f"{fileobj!r} (FD {fd}) is already registered")
+        self._epoll.register(fd, _mask(events))
+        key = self._keys[fd] = selectors.SelectorKey(fileobj, fd, events, data)
+        return key
+
+    def unregister(self, fileobj: int | _HasFileno) -> selectors.SelectorKey:
+        key = self._keys.pop(_number(fileobj))
+        # Closed before it was taken out, it is out already.
+        with contextlib.suppress(OSError):
+            self._epoll.unregister(key.fd)
+        return key
+
+    def modify(self, fileobj: int | _HasFileno, events: int, data: object = None) -> selectors.SelectorKey:
+        fd = _number(fileobj)
+        before = self._keys[fd]
+        if events != before.events:
+            self._epoll.modify(fd, _mask(events))
+        key = self._keys[fd] = selectors.SelectorKey(before.fileobj, fd, events, data)
+        return key
+
+    def get_key(self, fileobj: int | _HasFileno) -> selectors.SelectorKey:
+        return self._keys[_number(fileobj)]
+
+    def get_map(self) -> Mapping[int | _HasFileno, selectors.SelectorKey]:
+        return self._keys  # type: ignore[return-value]  # the loop only ever names them by number
+
     def select(self, timeout: float | None = None) -> _Ready:
-        self._delays.begin()
         began = monotonic()
         away = began - self.woke
         self.busy_s += away
         self.away_s = max(self.away_s, away)
         self.quiet_before = self.quiet
-        ready = super().select(0)
-        waited = not ready and (timeout is None or timeout > 0)
+        most = len(self._keys) or 1
+        found = self._epoll.poll(0, most)
+        waited = not found and (timeout is None or timeout > 0)
         if waited:
-            super().select(timeout)
-            woke = monotonic()
-            delay_s = self._delays.take_s()
-            self.quiet = began if delay_s is None else max(began, woke - delay_s - WAKING_S)
-            # Once more, to learn who was still silent when we woke.
-            began = monotonic()
-            ready = super().select(0)
+            self._delays.begin()
+            found = self._epoll.poll(timeout, most)
+            self.woke = woke = monotonic()
+            spent = self._delays.end()
+            if spent is None or spent.turns > 1:
+                # Nobody counts, or we slept a second time, as who waits for the interpreter does.
+                self.quiet = self._silent = began
+            else:
+                self.quiet = max(began, woke - spent.waiting_s - WAKING_S)
+                self._silent = max(began, woke - WAKING_S)
         else:
-            self.quiet = self._looked
-        self._looked = began
-        self.woke = monotonic()
+            self.quiet, self._silent = self._silent, began
+            self.woke = monotonic()
+        ready = [self._reported(fd, events) for fd, events in found]
         if self._watches:
             self._note(ready, waited=waited)
         return ready
 
+    def _reported(self, fd: int, said: int) -> tuple[selectors.SelectorKey, int]:
+        """What the kernel said of a socket, as far as it was asked for; a broken one is as good as ready."""
+        key = self._keys[fd]
+        events = (selectors.EVENT_READ if said & ~select.EPOLLOUT else 0) | (
+            selectors.EVENT_WRITE if said & ~select.EPOLLIN else 0
+        )
+        return key, events & key.events
+
     def _note(self, ready: _Ready, *, waited: bool) -> None:
         found = {key.fd for key, _ in ready}
-        registered = self.get_map()
         for watch in self._watches:
-            key = registered.get(watch.fd)
+            key = self._keys.get(watch.fd)
             listening = key is not None and bool(key.events & selectors.EVENT_READ)
             watch.looked(self, found=listening and watch.fd in found, listening=listening, waited=waited)
 
     def close(self) -> None:
         self._delays.close()
-        super().close()
+        self._epoll.close()
+        self._urgent.close()
+        self._keys.clear()
 
     def take(self) -> tuple[float, float]:
         """All the time that the loop was busy since the last call, and the longest piece; seconds."""
@@ -120,37 +203,57 @@ class Watch:
         self._all.discard(self)
 
 
+class _Spent(NamedTuple):
+    """What the kernel did with this thread for a while."""
+
+    waiting_s: float
+    """It was ready to run and had no core."""
+    turns: int
+    """So often it got one."""
+
+
 class _Delays:
-    """How long this thread was ready to run and had no core, as the kernel counts it."""
+    """How long this thread was ready to run and had no core, and how often it got one, by the kernel."""
 
     def __init__(self) -> None:
         self._file: int | None = None
         self._known = False
-        self._before_ns = 0
+        self._before = (0, 0)
 
     def begin(self) -> None:
-        """Call it in the thread that is meant: another may have made the loop."""
+        """Count from now. Call it in the thread that is meant: another may have made the loop."""
         if not self._known:
             self._known = True
             with contextlib.suppress(OSError):
                 self._file = os.open(_SCHEDSTAT, os.O_RDONLY | os.O_CLOEXEC)
-                self._before_ns = self._read_ns()
+        if self._file is not None:
+            self._before = _read(self._file)
 
-    def take_s(self) -> float | None:
-        """Since the last call, in seconds; None where nobody counts."""
+    def end(self) -> _Spent | None:
+        """Since `begin`; None where nobody counts."""
         if self._file is None:
             return None
-        before, self._before_ns = self._before_ns, self._read_ns()
-        return (self._before_ns - before) * 1e-9
+        (delay_before, turns_before), (delay, turns) = self._before, _read(self._file)
+        return _Spent((delay - delay_before) * 1e-9, turns - turns_before)
 
     def close(self) -> None:
         if self._file is not None:
             os.close(self._file)
             self._file = None
 
-    def _read_ns(self) -> int:
-        assert self._file is not None
-        return int(os.pread(self._file, 128, 0).split()[1])
+
+def _read(file: int) -> tuple[int, int]:
+    _, delay_ns, turns = os.pread(file, 128, 0).split()
+    return int(delay_ns), int(turns)
+
+
+def _number(fileobj: int | _HasFileno) -> int:
+    return fileobj if isinstance(fileobj, int) else fileobj.fileno()
+
+
+def _mask(events: int) -> int:
+    reading = select.EPOLLIN if events & selectors.EVENT_READ else 0
+    return reading | (select.EPOLLOUT if events & selectors.EVENT_WRITE else 0)
 
 
 _WAKING: WeakKeyDictionary[asyncio.AbstractEventLoop, Waking] = WeakKeyDictionary()

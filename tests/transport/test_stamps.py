@@ -176,24 +176,49 @@ def test_what_a_look_reports_came_after_the_moment_that_bounds_it():
 def test_what_woke_the_loop_came_just_before_it_woke():
     waking = Waking()
     reading, writing = os.pipe()
+    # Another process: a thread would keep the interpreter for itself for a while after it wrote.
+    tell = "import os, time; time.sleep(0.1); os.write(1, str(time.monotonic()).encode())"
     try:
         waking.register(reading, 1)
         waking.select(0.001)
-        written: list[float] = []
-
-        def write() -> None:
-            written.append(monotonic())
-            os.write(writing, b"x")
-
-        timer = threading.Timer(0.1, write)
         asleep = monotonic()
-        timer.start()
+        with subprocess.Popen([sys.executable, "-c", tell], stdout=writing):
+            while not waking.select(5.0):
+                pass
+        written = float(os.read(reading, 100))
+        assert asleep + 0.05 < waking.quiet <= monotonic()
+        assert waking.quiet <= written + 1e-3
+    finally:
+        waking.close()
+        os.close(reading)
+        os.close(writing)
+
+
+def test_who_had_to_wait_for_the_interpreter_too_claims_nothing():
+    waking = Waking()
+    reading, writing = os.pipe()
+    written: list[float] = []
+
+    def write() -> None:
+        time.sleep(0.05)
+        written.append(monotonic())
+        os.write(writing, b"x")
+        while monotonic() < written[0] + 0.02:
+            pass
+
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1.0)
+    writer = threading.Thread(target=write)
+    try:
+        waking.register(reading, 1)
+        writer.start()
         while not waking.select(5.0):
             pass
-        timer.join()
-        assert asleep + 0.05 < waking.quiet <= monotonic()
-        assert waking.quiet <= written[0] + 1e-3
+        assert waking.woke > written[0] + 0.01
+        assert waking.quiet <= written[0]
     finally:
+        sys.setswitchinterval(before)
+        writer.join()
         waking.close()
         os.close(reading)
         os.close(writing)
