@@ -123,6 +123,9 @@ class Waking(selectors.BaseSelector):
 
     def select(self, timeout: float | None = None) -> _Ready:
         began = monotonic()
+        if timeout is not None and timeout <= 0 and began - self.woke < LONG_S:
+            # The loop has something to do at once, and has only just looked.
+            return []
         away = began - self.woke
         self.busy_s += away
         self.away_s = max(self.away_s, away)
@@ -134,9 +137,10 @@ class Waking(selectors.BaseSelector):
             self._delays.begin()
             found = self._epoll.poll(timeout, most)
             self.woke = woke = monotonic()
-            spent = self._delays.end()
+            spent = self._delays.take()
             if spent is None or spent.turns > 1:
-                # Nobody counts, or we slept a second time, as who waits for the interpreter does.
+                # Nobody counts, or we slept a second time, as who waits for the interpreter does. It may
+                # have been before this look; then we claim less than we could.
                 self.quiet = self._silent = began
             else:
                 self.quiet = max(began, woke - spent.waiting_s - WAKING_S)
@@ -221,19 +225,19 @@ class _Delays:
         self._before = (0, 0)
 
     def begin(self) -> None:
-        """Count from now. Call it in the thread that is meant: another may have made the loop."""
+        """Call it in the thread that is meant: another may have made the loop."""
         if not self._known:
             self._known = True
             with contextlib.suppress(OSError):
                 self._file = os.open(_SCHEDSTAT, os.O_RDONLY | os.O_CLOEXEC)
-        if self._file is not None:
-            self._before = _read(self._file)
+                self._before = _read(self._file)
 
-    def end(self) -> _Spent | None:
-        """Since `begin`; None where nobody counts."""
+    def take(self) -> _Spent | None:
+        """Since the last call; None where nobody counts."""
         if self._file is None:
             return None
         (delay_before, turns_before), (delay, turns) = self._before, _read(self._file)
+        self._before = delay, turns
         return _Spent((delay - delay_before) * 1e-9, turns - turns_before)
 
     def close(self) -> None:

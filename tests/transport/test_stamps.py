@@ -180,9 +180,9 @@ def test_what_woke_the_loop_came_just_before_it_woke():
     tell = "import os, time; time.sleep(0.1); os.write(1, str(time.monotonic()).encode())"
     try:
         waking.register(reading, 1)
-        waking.select(0.001)
-        asleep = monotonic()
         with subprocess.Popen([sys.executable, "-c", tell], stdout=writing):
+            waking.select(0.001)
+            asleep = monotonic()
             while not waking.select(5.0):
                 pass
         written = float(os.read(reading, 100))
