@@ -37,6 +37,8 @@ TURNS_S = 0.5e-3
 """So long it takes us at most to hear of an answer when nothing holds us up."""
 GATHERED_BYTES = 16 * 1024
 """So many bytes are read at once, however long they may gather."""
+TICK_S = 0.050
+"""Streams that gather are read at the same moments: to wake up costs more than to read."""
 _TAIL = 16
 _CUT = frozenset({FaultKind.RESET, FaultKind.CLOSED})
 _NOT_THROUGH = frozenset({Phase.CONNECT, Phase.TLS})
@@ -174,7 +176,7 @@ class Connection:
         queue = self._queue
         if not queue and self._sock is not None and self._gathered is None:
             if gather_s > 0 and self._may_gather:
-                self._gather(self._sock, min(monotonic() + gather_s, until))
+                self._gather(self._sock, min(in_company(monotonic(), gather_s), until))
             elif self._gathering:
                 self._read_promptly()
         while not queue:
@@ -718,6 +720,15 @@ def _sent_between(before: float, after: float) -> _Sent:
     if after - before <= QUICK_S:
         return _Sent((before + after) / 2, 0.0)
     return _Sent(before, after - before)
+
+
+def in_company(now: float, length: float) -> float:
+    """The last tick before the length is over; the ticks of the shorter lengths hold those of the longer."""
+    tick = TICK_S
+    while tick > length / 3:
+        tick /= 2
+    moment = now + length
+    return moment - moment % tick
 
 
 def _ends_with(data: bytes | memoryview, piece: bytes) -> bool:
