@@ -22,7 +22,14 @@ pytest_plugins = [
 settings.register_profile("untimed", settings(), deadline=None)
 settings.load_profile("untimed")
 
-ALONE = ("faults", "strain", "protocols/test_sdks.py", "simulator/test_pacing.py", "transport/test_stamps.py")
+ALONE = (
+    "faults",
+    "strain",
+    "protocols/test_sdks.py",
+    "simulator/test_pacing.py",
+    "transport/test_stamps.py",
+    "transport/test_waking.py",
+)
 """What looks at times so short that nothing else should run beside it."""
 
 

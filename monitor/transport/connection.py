@@ -120,6 +120,8 @@ class Connection:
         self._segments = Segments()
         self._drained = monotonic()
         """Until then nothing had come that is not read."""
+        self._asking = self._drained
+        """A look before that says nothing of our socket: nobody asked for it, or something was left in it."""
         self._at = self._drained
         """The latest and the earliest moment at which the bytes at hand can have come."""
         self._earliest = self._drained
@@ -187,11 +189,8 @@ class Connection:
             try:
                 await self._news(min(until, self._limit))
             except TimeUp:
-                # It may have come in time, and it was we who did not look.
-                self._on_readable()
-                if not self._has_news():
-                    late = self._late() if until >= self._limit else said.silent(self._peer)
-                    raise WireFault(late, monotonic()) from None
+                late = self._late() if until >= self._limit else said.silent(self._peer)
+                raise WireFault(late, monotonic()) from None
         return queue.popleft()
 
     def _has_news(self) -> bool:
@@ -323,6 +322,7 @@ class Connection:
             self._peer = self._timeline.peer = str(connected.address)
         self._sock = connected.sock
         self._loop.add_reader(connected.sock.fileno(), self._on_readable)
+        self._asking = monotonic()
 
     # Through a proxy
 
@@ -554,7 +554,7 @@ class Connection:
         waking, segments, gathering = self._means.waking, self._segments, self._gathering
         floor = self._drained
         # If they came before that, we stood still for longer than anybody counted.
-        if waking is not None and not gathering and waking.quiet <= read.at:
+        if waking is not None and not gathering and self._asking <= waking.quiet <= read.at:
             floor = max(floor, waking.quiet)
         exact = not gathering and segments.single(sock, read.size)
         if gathering:
@@ -570,6 +570,8 @@ class Connection:
             self._earliest = min(floor, self._at)
         if read.size < len(self._means.buffer):
             self._drained = read.began
+        else:
+            self._asking = monotonic()
         self._all_stamped = self._all_stamped and self._stamped
         self._timeline.clock = Clock.KERNEL if self._all_stamped else Clock.USER
 
@@ -672,12 +674,18 @@ class Connection:
     async def _news(self, until: float) -> None:
         """Wait until something came in, or may go out. Raises TimeUp."""
         waiter = self._waiter = self._loop.create_future()
-        await self._patience.wait(waiter, until)
+        try:
+            await self._patience.wait(waiter, until)
+        except TimeUp:
+            # It may have come in time, and it was we who did not look.
+            self._on_readable()
+            if self._waiter is not None:
+                raise
         # Others may have waited just as long, and who is about to work may keep them waiting.
         self._glance()
 
     def _wake(self) -> None:
-        waiter = self._waiter
+        waiter, self._waiter = self._waiter, None
         if waiter is not None and not waiter.done():
             waiter.set_result(None)
 
@@ -703,8 +711,8 @@ class Connection:
 def mark_lookup(line: Timeline, started: float, now: float, waking: Waking | None) -> None:
     """The answer came on a thread of the resolver's; that we heard of it took two turns of the loop."""
     line.dns_s = now - started
-    if waking is not None and now - waking.quiet_before > TURNS_S:
-        line.slack_s += now - max(started, waking.quiet_before)
+    if waking is not None and now - waking.heard_before > TURNS_S:
+        line.slack_s += now - max(started, waking.heard_before)
         line.bounds.add("dns_ms")
 
 

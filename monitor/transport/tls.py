@@ -15,6 +15,9 @@ from monitor.transport.patience import Patience
 
 _PIECE = 64 * 1024
 _HEAD = 5
+"""Bytes of a record before what it holds: its kind, its version, and how long it is."""
+_LEAST = 64
+"""Records may be of one byte each, to keep us busy; those of a certificate or a signature are longer."""
 _HANDSHAKE, _CERTIFICATE_MESSAGE = 22, 11
 
 _WRONG_CERTIFICATE = {
@@ -107,6 +110,8 @@ class Session:
         self._shaking = True
         self._unread = bytearray()
         """Came during the handshake, and OpenSSL has not seen it yet."""
+        self._missing = 0
+        """Bytes of the record of which it has seen the beginning."""
 
     @property
     def settled(self) -> bool:
@@ -116,7 +121,7 @@ class Session:
     @property
     def unread(self) -> bool:
         """There is more for `shake` than the step it has just done."""
-        return bool(self._unread)
+        return len(self._unread) >= (1 if self._missing else _HEAD)
 
     def shake(self) -> bool:
         """One step of the handshake; True when it is done. Raises ssl.SSLError.
@@ -125,7 +130,8 @@ class Session:
         loop up for a millisecond. Whatever comes of it, `outgoing` is to be sent: an alert tells the
         server why.
         """
-        size = _record(self._unread)
+        size = self._missing or _step(self._unread)
+        self._missing = max(0, size - len(self._unread))
         self._in.write(self._unread[:size])
         del self._unread[:size]
         try:
@@ -202,10 +208,15 @@ def days_left(certificate: Mapping[str, object] | None, now: Instant) -> float |
     return (expires * SECOND - now) / DAY
 
 
-def _record(data: bytearray) -> int:
-    """The size of the first record with its head; all there is where it is not whole, or none at all."""
-    size = _HEAD + int.from_bytes(data[_HEAD - 2 : _HEAD], "big")
-    return min(size, len(data))
+def _step(data: bytearray) -> int:
+    """The size of the first record with its head, or of several tiny ones, as far as their heads are there.
+
+    It may be more than there is.
+    """
+    size = 0
+    while size < _LEAST and size + _HEAD <= len(data):
+        size += _HEAD + int.from_bytes(data[size + _HEAD - 2 : size + _HEAD], "big")
+    return size
 
 
 class _Records:

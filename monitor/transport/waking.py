@@ -13,7 +13,7 @@ import contextlib
 import os
 import select
 import selectors
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple, Protocol
 from weakref import WeakKeyDictionary
 
@@ -45,8 +45,9 @@ class Waking(selectors.BaseSelector):
         now = monotonic()
         self.quiet = now
         """What the newest look reported came after this moment; monotonic seconds."""
-        self.quiet_before = now
-        """The same of the look before that."""
+        self.heard_before = now
+        """What the look before that reported came after this moment, unless another thread of ours held
+        the interpreter just then; where one that answers does so as a rule, nothing better is known."""
         self.woke = now
         """When the newest look returned."""
         self.away_s = 0.0
@@ -55,6 +56,7 @@ class Waking(selectors.BaseSelector):
         """All the time that the loop was busy, since somebody last took it."""
         self._epoll = select.epoll()
         self._keys: dict[int, selectors.SelectorKey] = {}
+        self._heard = now
         self._silent = now
         """What the newest look did not report had nothing to read at this moment."""
         self._delays = _Delays()
@@ -81,9 +83,15 @@ class Waking(selectors.BaseSelector):
         if now - self.woke < LONG_S or now - self._glanced < LONG_S:
             return
         for fd, _ in self._urgent.poll(0, _AT_ONCE):
-            # Who was called before may have taken it out.
-            if fd in self._readers:
-                self._readers[fd]()
+            read = self._readers.get(fd)
+            if read is None:
+                continue  # whoever was called before has taken it out
+            try:
+                read()
+            except Exception as exc:  # noqa: BLE001
+                # As the loop does with it: it is not the fault of whoever is in the middle of something.
+                about = {"message": "what a socket said could not be taken in", "exception": exc}
+                asyncio.get_running_loop().call_exception_handler(about)
         self._glanced = monotonic()
 
     def watch(self, fd: int) -> "Watch":
@@ -93,7 +101,7 @@ class Waking(selectors.BaseSelector):
         return watch
 
     def register(self, fileobj: int | _HasFileno, events: int, data: object = None) -> selectors.SelectorKey:
-        fd = _number(fileobj)
+        fd = self._number(fileobj)
         if fd in self._keys:
             raise KeyError(f"{fileobj!r} (FD {fd}) is already registered")
         self._epoll.register(fd, _mask(events))
@@ -101,61 +109,88 @@ class Waking(selectors.BaseSelector):
         return key
 
     def unregister(self, fileobj: int | _HasFileno) -> selectors.SelectorKey:
-        key = self._keys.pop(_number(fileobj))
+        key = self._keys.pop(self._number(fileobj))
         # Closed before it was taken out, it is out already.
         with contextlib.suppress(OSError):
             self._epoll.unregister(key.fd)
         return key
 
     def modify(self, fileobj: int | _HasFileno, events: int, data: object = None) -> selectors.SelectorKey:
-        fd = _number(fileobj)
+        fd = self._number(fileobj)
         before = self._keys[fd]
         if events != before.events:
-            self._epoll.modify(fd, _mask(events))
+            try:
+                self._epoll.modify(fd, _mask(events))
+            except OSError:
+                # It was closed before it was taken out; the next one of that number is to begin anew.
+                del self._keys[fd]
+                raise
         key = self._keys[fd] = selectors.SelectorKey(before.fileobj, fd, events, data)
         return key
 
     def get_key(self, fileobj: int | _HasFileno) -> selectors.SelectorKey:
-        return self._keys[_number(fileobj)]
+        return self._keys[self._number(fileobj)]
 
     def get_map(self) -> Mapping[int | _HasFileno, selectors.SelectorKey]:
-        return self._keys  # type: ignore[return-value]  # the loop only ever names them by number
+        return _Map(self, self._keys)
+
+    def _number(self, fileobj: int | _HasFileno) -> int:
+        """Its number, though it may be closed by now. Raises KeyError."""
+        fd = fileobj if isinstance(fileobj, int) else fileobj.fileno()
+        if fd >= 0:
+            return fd
+        for key in self._keys.values():
+            if key.fileobj is fileobj:
+                return key.fd
+        raise KeyError(f"{fileobj!r} is closed")
 
     def select(self, timeout: float | None = None) -> _Ready:
         began = monotonic()
         if timeout is not None and timeout <= 0 and began - self.woke < LONG_S:
             # The loop has something to do at once, and has only just looked.
+            self.heard_before = self._heard
             return []
         away = began - self.woke
         self.busy_s += away
         self.away_s = max(self.away_s, away)
-        self.quiet_before = self.quiet
+        self.heard_before = self._heard
         most = len(self._keys) or 1
         found = self._epoll.poll(0, most)
         waited = not found and (timeout is None or timeout > 0)
         if waited:
             self._delays.begin()
+            asleep = monotonic()
             found = self._epoll.poll(timeout, most)
-            self.woke = woke = monotonic()
-            spent = self._delays.take()
-            if spent is None or spent.turns > 1:
-                # Nobody counts, or we slept a second time, as who waits for the interpreter does. It may
-                # have been before this look; then we claim less than we could.
-                self.quiet = self._silent = began
-            else:
-                self.quiet = max(began, woke - spent.waiting_s - WAKING_S)
-                self._silent = max(began, woke - WAKING_S)
-        else:
-            self.quiet, self._silent = self._silent, began
             self.woke = monotonic()
-        ready = [self._reported(fd, events) for fd, events in found]
+            self._slept(began, asleep, self._delays.take())
+        else:
+            self.quiet = self._heard = self._silent
+            self._silent = began
+            self.woke = monotonic()
+        ready = [reported for fd, events in found if (reported := self._reported(fd, events)) is not None]
         if self._watches:
             self._note(ready, waited=waited)
         return ready
 
-    def _reported(self, fd: int, said: int) -> tuple[selectors.SelectorKey, int]:
+    def _slept(self, began: float, asleep: float, spent: "_Spent | None") -> None:
+        """What is known after a look that waited."""
+        if spent is None:
+            self.quiet = self._heard = self._silent = began
+            return
+        self._heard = max(began, self.woke - spent.waiting_s - WAKING_S)
+        if spent.turns == 1 and asleep - began < WAKING_S:
+            self.quiet = self._heard
+            self._silent = max(began, self.woke - WAKING_S)
+        else:
+            # We slept a second time, as who waits for the interpreter does. It may have been before this
+            # look; then we claim less than we could.
+            self.quiet = self._silent = began
+
+    def _reported(self, fd: int, said: int) -> tuple[selectors.SelectorKey, int] | None:
         """What the kernel said of a socket, as far as it was asked for; a broken one is as good as ready."""
-        key = self._keys[fd]
+        key = self._keys.get(fd)
+        if key is None:
+            return None  # closed before it was taken out, and somebody else still holds it open
         events = (selectors.EVENT_READ if said & ~select.EPOLLOUT else 0) | (
             selectors.EVENT_WRITE if said & ~select.EPOLLIN else 0
         )
@@ -173,12 +208,30 @@ class Waking(selectors.BaseSelector):
         self._epoll.close()
         self._urgent.close()
         self._keys.clear()
+        self._readers.clear()
 
     def take(self) -> tuple[float, float]:
         """All the time that the loop was busy since the last call, and the longest piece; seconds."""
         taken = self.busy_s, self.away_s
         self.busy_s = self.away_s = 0.0
         return taken
+
+
+class _Map(Mapping[int | _HasFileno, selectors.SelectorKey]):
+    """The sockets of a selector, by themselves or by number."""
+
+    def __init__(self, waking: Waking, keys: Mapping[int, selectors.SelectorKey]) -> None:
+        self._waking = waking
+        self._keys = keys
+
+    def __getitem__(self, fileobj: int | _HasFileno) -> selectors.SelectorKey:
+        return self._waking.get_key(fileobj)
+
+    def __iter__(self) -> Iterator[int | _HasFileno]:
+        return iter([key.fileobj for key in self._keys.values()])
+
+    def __len__(self) -> int:
+        return len(self._keys)
 
 
 class Watch:
@@ -249,10 +302,6 @@ class _Delays:
 def _read(file: int) -> tuple[int, int]:
     _, delay_ns, turns = os.pread(file, 128, 0).split()
     return int(delay_ns), int(turns)
-
-
-def _number(fileobj: int | _HasFileno) -> int:
-    return fileobj if isinstance(fileobj, int) else fileobj.fileno()
 
 
 def _mask(events: int) -> int:

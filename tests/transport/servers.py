@@ -7,6 +7,7 @@ import socket
 import ssl
 import struct
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -180,6 +181,8 @@ class Zone:
     code: int = 0
     """3: no such name; 2: the server failed; 5: refused."""
     silent: bool = False
+    after_s: float = 0.0
+    """So long it thinks; about other names it cannot be asked meanwhile."""
 
 
 class NameServer:
@@ -219,6 +222,7 @@ class NameServer:
         kind = int.from_bytes(query[at + 1 : at + 3], "big")
         self.asked.append(name)
         zone = self.names.get(name, Zone(code=3))
+        time.sleep(zone.after_s)
         if zone.silent:
             return None
         records = b""

@@ -1,16 +1,20 @@
 """TLS: certificates good and bad, handshakes that fail, and taking turns at them."""
 
 import asyncio
+import contextlib
 import ssl
 import threading
 from collections.abc import AsyncIterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from monitor.clock import monotonic
+from monitor.clock import SYSTEM, monotonic
 from monitor.transport.patience import Patience, TimeUp
-from monitor.transport.tls import Turns, context_for
+from monitor.transport.tls import Session, Turns, context_for
 from monitor.transport.wire import ProbeWire, Transport, Transports
 from tests.transport.conftest import Named, Serve
 from tests.transport.servers import GOOD_FOR, OK, Certificates, NameServer, Peer, Zone, answers, look
@@ -282,6 +286,90 @@ async def test_cancelling_a_handshake_closes_the_connection(trusting: ProbeWire,
 
 
 # Authorities
+
+
+class Talk:
+    """A handshake with a server in memory."""
+
+    def __init__(self, certificates: Certificates) -> None:
+        self.ours = Session(context_for(certificates.authority), "localhost")
+        self._in, self._out = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self.server = certificates.good.wrap_bio(self._in, self._out, server_side=True)
+
+    def answer(self) -> bytes:
+        """What the server says to all we have to say."""
+        self._in.write(self.ours.outgoing())
+        with contextlib.suppress(ssl.SSLWantReadError):
+            self.server.do_handshake()
+        return self._out.read()
+
+    def hello(self) -> bytes:
+        """A first word of the server."""
+        self.server.write(b"hello")
+        return self._out.read()
+
+
+def test_a_handshake_goes_on_record_by_record(certificates: Certificates) -> None:
+    talk = Talk(certificates)
+    assert not talk.ours.shake()
+    talk.ours.put(memoryview(talk.answer()))
+    while not talk.ours.shake():
+        assert talk.ours.unread
+    assert not talk.ours.unread
+    assert talk.answer()  # tickets
+
+
+def ends(flight: bytes) -> list[int]:
+    """Where its records end."""
+    found = [0]
+    while found[-1] < len(flight):
+        found.append(found[-1] + 5 + int.from_bytes(flight[found[-1] + 3 : found[-1] + 5], "big"))
+    return found[1:]
+
+
+@given(st.lists(st.integers(1, 3000), max_size=6), st.integers(0, 4))
+@settings(max_examples=50)
+def test_however_a_handshake_is_cut_it_comes_to_the_same(
+    certificates: Certificates, cuts: list[int], late: int
+) -> None:
+    talk = Talk(certificates)
+    talk.ours.shake()
+    flight = talk.answer()
+    borders = [0, *ends(flight)]
+    long = [end for start, end in pairwise(borders) if end - start >= 64]
+    done, start, seen = False, 0, 0
+    for end in sorted({cut for cut in cuts if cut < len(flight)} | {len(flight)}):
+        talk.ours.put(memoryview(flight[start:end]))
+        start = end
+        while not done:
+            done = talk.ours.shake()
+            before, seen = seen, end - len(talk.ours._unread)
+            # Never a second long one after the end of a first.
+            assert sum(before < border < seen for border in long) <= 1
+            if not talk.ours.unread:
+                break
+    assert done
+    assert talk.ours.certificate_days(SYSTEM.now()) == pytest.approx(GOOD_FOR.days, abs=0.01)
+    told = talk.answer() + talk.hello()
+    heard = talk.ours.open(memoryview(told[:late])) + talk.ours.open(memoryview(told[late:]))
+    assert heard == b"hello"
+    assert talk.ours.settled
+
+
+def test_what_comes_with_the_last_of_a_handshake_is_not_lost(
+    certificates: Certificates, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Up to TLS 1.2 it is the server that has the last word.
+    monkeypatch.setattr(certificates.good, "maximum_version", ssl.TLSVersion.TLSv1_2)
+    talk = Talk(certificates)
+    talk.ours.shake()
+    talk.ours.put(memoryview(talk.answer()))
+    while talk.ours.unread:
+        assert not talk.ours.shake()
+    talk.ours.put(memoryview(talk.answer() + talk.hello()))
+    while not talk.ours.shake():
+        assert talk.ours.unread
+    assert talk.ours.open(memoryview(b"")) == b"hello"
 
 
 def test_contexts_are_shared(certificates: Certificates) -> None:
