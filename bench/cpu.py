@@ -34,6 +34,10 @@ PLAIN, PLAIN_INTERVAL_S = 400, 2
 """200 a second."""
 BLACKBOX = "prometheus-blackbox-exporter"
 OURS = "Uptoken: probe, judge, store, log"
+SLOW = "64 chunks, one each 50 ms"
+IDLE_S = 600
+PROMPT_READS, SHARE, LONGEST_S = 9, 8, 0.25
+"""As we read: headers and eight tokens as they come, then in gulps of an eighth of the stream so far."""
 
 Asked = Callable[[], int]
 """How many requests the server had since the last call."""
@@ -81,7 +85,7 @@ class Streams:
 
 STREAMS = (
     Streams("64 chunks, one each 10 ms", 50, 64, 10, 5.0),
-    Streams("64 chunks, one each 50 ms", 50, 64, 50, 5.0),
+    Streams(SLOW, 50, 64, 50, 5.0),
     Streams("64 chunks, one each 10 ms, over TLS", 50, 64, 10, 8.0, tls=True),
     Streams("500 chunks, one each 10 ms", 50, 500, 10, 18.0),
 )
@@ -91,6 +95,8 @@ def figures(*, long: bool) -> Iterator[Table]:  # noqa: ARG001 - the same in bot
     with tempfile.TemporaryDirectory(prefix="uptoken-bench-") as folder, server(Path(folder), None) as truth:
         for streams in STREAMS:
             yield _streams(truth, streams)
+            if streams.title == SLOW:
+                yield _parts(truth, streams)
     with simulating() as simulated:
         yield _plain(simulated)
 
@@ -118,9 +124,47 @@ def _streams(truth: Server, streams: Streams) -> Table:
     return _filled(table, rows, streams.goal_ms)
 
 
-def _models(url: str, streams: Streams, authority: str) -> str:
+def _parts(truth: Server, streams: Streams) -> Table:
+    """Where it goes: the same daemon with less and less to do, and the least that any loop must do."""
+    table = Table(
+        f"cpu: what {streams.title}, is made of", ("program", "CPU of a stream, ms", "against ours")
+    )
+
+    def url(chunks: int) -> str:
+        return truth.url("part", first_ms=FIRST_MS, tokens=chunks, gap_ms=streams.gap_ms, end_ms=0, flags=0)
+
+    def asked() -> int:
+        return sum(map(len, truth.said().values()))
+
+    def idle() -> int:
+        """As if so many had been asked as with something to do."""
+        truth.said()
+        return round(streams.rate * WINDOW_S)
+
+    rows = {
+        OURS: lambda: _daemon(asked, _models(url(streams.chunks), streams, "")),
+        "the same with 8 chunks": lambda: _daemon(asked, _models(url(8), streams, "")),
+        "the same with 2 chunks": lambda: _daemon(asked, _models(url(2), streams, "")),
+        "the same with nothing to do": lambda: _daemon(idle, _models(url(2), streams, "", IDLE_S)),
+        "a bare loop that reads as often and drops what it reads": lambda: _loop(
+            asked, "bare", f"{url(streams.chunks)}/chat/completions", streams.rate, ""
+        ),
+    }
+    found: dict[str, list[float]] = {name: [] for name in rows}
+    for _ in range(RUNS):
+        for name, run in rows.items():
+            found[name].append(run().ms)
+    ours = median(found[OURS])
+    for name, values in found.items():
+        table.add(name, spread(values, 2), f"{median(values) / ours:.2f}×")
+    table.note = f"{RUNS} runs of {WINDOW_S:.0f} s each, in turns; {load()}."
+    return table
+
+
+def _models(url: str, streams: Streams, authority: str, interval_s: int | None = None) -> str:
+    interval_s = interval_s or streams.interval_s
     lines = [
-        f'[provider.model]\nprotocol = "openai-chat"\nbase_url = "{url}"\ninterval = "{streams.interval_s}s"',
+        f'[provider.model]\nprotocol = "openai-chat"\nbase_url = "{url}"\ninterval = "{interval_s}s"',
         f'timeout = "{streams.interval_s * 1000 - 100}ms"\n'
         + (f'ca_file = "{authority}"\n' if authority else ""),
         *(f'[[provider.model.endpoints]]\nmodel = "m{number}"\n' for number in range(streams.endpoints)),
@@ -240,15 +284,47 @@ async def _ask_for_ever(kind: str, address: str, rate: float, authority: str) ->
         while True:
             await asyncio.sleep(start + count / rate - time.monotonic())
             count += 1
-            task = asyncio.create_task(
-                _stream(client, address) if kind == "stream" else _get(client, address)
-            )
+            ask = {"stream": _stream, "bare": _bare}.get(kind, _get)
+            task = asyncio.create_task(ask(client, address))
             begun.add(task)
             task.add_done_callback(begun.discard)
 
 
 async def _get(client: httpx.AsyncClient, address: str) -> None:
     (await client.get(address)).raise_for_status()
+
+
+class _Bare(asyncio.Protocol):
+    """Reads a stream as often as we do, and does nothing with it."""
+
+    def __init__(self, request: bytes) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.over = self.loop.create_future()
+        self._request = request
+        self._reads = 0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport, self._sent = transport, self.loop.time()
+        transport.write(self._request)
+
+    def data_received(self, data: bytes) -> None:  # noqa: ARG002
+        self._reads += 1
+        if self._reads >= PROMPT_READS:
+            self._transport.pause_reading()
+            length = min((self.loop.time() - self._sent) / SHARE, LONGEST_S)
+            self.loop.call_later(length, self._transport.resume_reading)
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
+        self.over.set_result(None)
+
+
+async def _bare(_: httpx.AsyncClient, address: str) -> None:
+    url = httpx.URL(address)
+    head = f"POST {url.raw_path.decode()} HTTP/1.1\r\nHost: {url.host}\r\nContent-Length: 2\r\n\r\n{{}}"
+    loop = asyncio.get_running_loop()
+    _, stream = await loop.create_connection(lambda: _Bare(head.encode()), url.host, url.port)
+    await stream.over
 
 
 async def _stream(client: httpx.AsyncClient, address: str) -> None:
