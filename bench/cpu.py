@@ -127,7 +127,7 @@ def _streams(truth: Server, streams: Streams) -> Table:
 def _parts(truth: Server, streams: Streams) -> Table:
     """Where it goes: the same daemon with less and less to do, and the least that any loop must do."""
     table = Table(
-        f"cpu: what {streams.title}, is made of", ("program", "CPU of a stream, ms", "against ours")
+        f"cpu: what {streams.title}, are made of", ("program", "CPU of a stream, ms", "against ours")
     )
 
     def url(chunks: int) -> str:

@@ -37,8 +37,8 @@ class Waking(selectors.BaseSelector):
     """The selector of the loop; it notes when it looked, for some microseconds a turn of the loop.
 
     It looks without waiting first, for only an empty look proves that nothing was there yet;
-    one that waits may have returned at once, and we may have slept afterwards. It speaks to epoll
-    itself: of the standard one, half the time went into what the loop does not use.
+    one that waits may have returned at once, and we may have slept afterwards. So it speaks to epoll
+    itself: two looks in one are not what the standard selectors are made for.
     """
 
     def __init__(self) -> None:
