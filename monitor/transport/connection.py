@@ -554,8 +554,10 @@ class Connection:
         waking, segments, gathering = self._means.waking, self._segments, self._gathering
         floor = self._drained
         # If they came before that, we stood still for longer than anybody counted.
-        if waking is not None and not gathering and self._asking <= waking.quiet <= read.at:
-            floor = max(floor, waking.quiet)
+        if waking is not None and not gathering:
+            quiet = waking.quiet if read.stamped else waking.heard
+            if self._asking <= quiet <= read.at:
+                floor = max(floor, quiet)
         exact = not gathering and segments.single(sock, read.size)
         if gathering:
             self._may_gather = not segments.held_back(sock, read.size)

@@ -45,9 +45,10 @@ class Waking(selectors.BaseSelector):
         now = monotonic()
         self.quiet = now
         """What the newest look reported came after this moment; monotonic seconds."""
+        self.heard = now
+        """The same, unless another thread of ours held the interpreter just then: for what nobody stamps."""
         self.heard_before = now
-        """What the look before that reported came after this moment, unless another thread of ours held
-        the interpreter just then; where one that answers does so as a rule, nothing better is known."""
+        """The same of the look before that."""
         self.woke = now
         """When the newest look returned."""
         self.away_s = 0.0
@@ -56,7 +57,6 @@ class Waking(selectors.BaseSelector):
         """All the time that the loop was busy, since somebody last took it."""
         self._epoll = select.epoll()
         self._keys: dict[int, selectors.SelectorKey] = {}
-        self._heard = now
         self._silent = now
         """What the newest look did not report had nothing to read at this moment."""
         self._delays = _Delays()
@@ -148,12 +148,12 @@ class Waking(selectors.BaseSelector):
         began = monotonic()
         if timeout is not None and timeout <= 0 and began - self.woke < LONG_S:
             # The loop has something to do at once, and has only just looked.
-            self.heard_before = self._heard
+            self.heard_before = self.heard
             return []
         away = began - self.woke
         self.busy_s += away
         self.away_s = max(self.away_s, away)
-        self.heard_before = self._heard
+        self.heard_before = self.heard
         most = len(self._keys) or 1
         found = self._epoll.poll(0, most)
         waited = not found and (timeout is None or timeout > 0)
@@ -164,7 +164,7 @@ class Waking(selectors.BaseSelector):
             self.woke = monotonic()
             self._slept(began, asleep, self._delays.take())
         else:
-            self.quiet = self._heard = self._silent
+            self.quiet = self.heard = self._silent
             self._silent = began
             self.woke = monotonic()
         ready = [reported for fd, events in found if (reported := self._reported(fd, events)) is not None]
@@ -175,11 +175,11 @@ class Waking(selectors.BaseSelector):
     def _slept(self, began: float, asleep: float, spent: "_Spent | None") -> None:
         """What is known after a look that waited."""
         if spent is None:
-            self.quiet = self._heard = self._silent = began
+            self.quiet = self.heard = self._silent = began
             return
-        self._heard = max(began, self.woke - spent.waiting_s - WAKING_S)
+        self.heard = max(began, self.woke - spent.waiting_s - WAKING_S)
         if spent.turns == 1 and asleep - began < WAKING_S:
-            self.quiet = self._heard
+            self.quiet = self.heard
             self._silent = max(began, self.woke - WAKING_S)
         else:
             # We slept a second time, as who waits for the interpreter does. It may have been before this
@@ -251,7 +251,7 @@ class Watch:
         if found:
             # One that waited saw first that nothing was there, and so did the one before it, where
             # it asked. Else it may have lain there since the last read.
-            self.since = waking.quiet if waited or self._listening else self._read
+            self.since = waking.heard if waited or self._listening else self._read
             self._read = waking.woke
         self._listening = listening
 
