@@ -150,10 +150,7 @@ def _parts(truth: Server, streams: Streams) -> Table:
             asked, "bare", f"{url(streams.chunks)}/chat/completions", streams.rate, ""
         ),
     }
-    found: dict[str, list[float]] = {name: [] for name in rows}
-    for _ in range(RUNS):
-        for name, run in rows.items():
-            found[name].append(run().ms)
+    found = _in_turns(rows)
     ours = median(found[OURS])
     for name, values in found.items():
         table.add(name, spread(values, 2), f"{median(values) / ours:.2f}×")
@@ -197,13 +194,8 @@ def _plain(simulated: Simulated) -> Table:
 
 
 def _filled(table: Table, rows: dict[str, Callable[[], Cost]], goal_ms: float | None) -> Table:
-    """In turns, so that whatever else the machine does meets everybody. Without a goal in ms it is the
-    last row, blackbox_exporter.
-    """
-    found: dict[str, list[float]] = {name: [] for name in rows}
-    for _ in range(RUNS):
-        for name, run in rows.items():
-            found[name].append(run().ms)
+    """Without a goal in ms it is the last row, blackbox_exporter."""
+    found = _in_turns(rows)
     ours = median(found[OURS])
     goal = goal_ms or median(list(found.values())[-1])
     for name, values in found.items():
@@ -211,6 +203,15 @@ def _filled(table: Table, rows: dict[str, Callable[[], Cost]], goal_ms: float | 
         table.add(name, spread(values, 2), f"{median(values) / ours:.2f}×", held)
     table.note += f"Whole processes; {RUNS} runs of {WINDOW_S:.0f} s each, in turns; {load()}."
     return table
+
+
+def _in_turns(rows: dict[str, Callable[[], Cost]]) -> dict[str, list[float]]:
+    """Whatever else the machine does meets everybody. Milliseconds of CPU."""
+    found: dict[str, list[float]] = {name: [] for name in rows}
+    for _ in range(RUNS):
+        for name, run in rows.items():
+            found[name].append(run().ms)
+    return found
 
 
 def _measured(asked: Asked, pid: int) -> Cost:
@@ -319,11 +320,11 @@ class _Bare(asyncio.Protocol):
         self.over.set_result(None)
 
 
-async def _bare(_: httpx.AsyncClient, address: str) -> None:
+async def _bare(client: httpx.AsyncClient, address: str) -> None:  # noqa: ARG001
     url = httpx.URL(address)
     head = f"POST {url.raw_path.decode()} HTTP/1.1\r\nHost: {url.host}\r\nContent-Length: 2\r\n\r\n{{}}"
     loop = asyncio.get_running_loop()
-    _, stream = await loop.create_connection(lambda: _Bare(head.encode()), url.host, url.port)
+    _, stream = await loop.create_connection(lambda: _Bare(head.encode()), url.host, url.port or 80)
     await stream.over
 
 
