@@ -19,8 +19,10 @@ from weakref import WeakKeyDictionary
 
 from monitor.clock import monotonic
 
-WAKING_S = 0.1e-3
-"""From the arrival of bytes to our being ready to run; the kernel takes some microseconds."""
+WAKING_S = 0.2e-3
+"""From bytes coming to our being ready to run: an idle core of a virtual machine wakes that slowly."""
+_LOOKING_S = 0.1e-3
+"""Whoever takes longer from one look to the next lost the core in between."""
 LONG_S = 0.2e-3
 """A turn of the loop that has lasted for so long is interrupted for a glance."""
 _AT_ONCE = 64
@@ -178,7 +180,7 @@ class Waking(selectors.BaseSelector):
             self.quiet = self.heard = self._silent = began
             return
         self.heard = max(began, self.woke - spent.waiting_s - WAKING_S)
-        if spent.turns == 1 and asleep - began < WAKING_S:
+        if spent.turns == 1 and asleep - began < _LOOKING_S:
             self.quiet = self.heard
             self._silent = max(began, self.woke - WAKING_S)
         else:
