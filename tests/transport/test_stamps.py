@@ -355,20 +355,24 @@ async def test_a_name_that_takes_its_time_is_no_bound_where_nothing_holds_us_up(
     loop, resolver = asyncio.get_running_loop(), Resolver(nameservers=[names.address])
     wire = ProbeWire(Transport(resolver=resolver, waking=waking_of(loop)))
     url = serve(Spoken(b"token").script()).url(host="acme.test")
-    lines = [Timeline(start=monotonic()) for _ in range(12)]
+    exact = 0
 
     async def read(reply: Reply) -> None:
         await reply.read(monotonic() + 5)
 
     try:
-        for line in lines:
-            line.start = monotonic()
-            await opened(wire, url, line, read)
+        # A busy machine may hold most of them up.
+        for _ in range(100):
+            timeline = Timeline(start=monotonic())
+            await opened(wire, url, timeline, read)
+            assert timeline.dns_s is not None
+            assert timeline.dns_s >= 0.02
+            exact += "dns_ms" not in timeline.bounds
+            if exact == 3:
+                break
     finally:
         await resolver.aclose()
-    assert all(line.dns_s is not None and line.dns_s >= 0.02 for line in lines)
-    # A busy machine may hold some of them up.
-    assert sum("dns_ms" not in line.bounds for line in lines) >= 3
+    assert exact == 3
 
 
 @pytest.mark.anyio
