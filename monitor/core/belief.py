@@ -345,10 +345,14 @@ def needs_tick(belief: Belief, rules: Rules, now: Instant) -> bool:
     """Whether a Tick may change anything; most endpoints at most times need none."""
     if belief.state is State.UNKNOWN:
         return False
-    if now > belief.classified + LAPSE * rules.interval or belief.holding:
+    if now > belief.classified + LAPSE * rules.interval or _may_remind(belief, rules, now):
         return True
-    incident = belief.incident
-    return incident is not None and rules.reminder > 0 and now >= incident.reminded + rules.reminder
+    if not belief.holding:
+        return False
+    # A rule that goes on holding is no news, and each tick is a durable write.
+    draft = _Draft(rules, now, belief)
+    _weigh(draft, now)
+    return draft.belief is not belief or _next(draft, None) is not None
 
 
 def confirmation_at(
@@ -762,12 +766,18 @@ def _tick(draft: _Draft) -> None:
     _remind(draft)
 
 
+def _may_remind(belief: Belief, rules: Rules, now: Instant) -> bool:
+    """Whether an open incident is to be told again, if nothing else changes now."""
+    incident, every = belief.incident, rules.reminder
+    if incident is None or not every or belief.quiet or now < incident.reminded + every:
+        return False
+    return belief.state in (State.DEGRADED, State.DOWN)
+
+
 def _remind(draft: _Draft) -> None:
-    belief, every = draft.belief, draft.rules.reminder
+    belief = draft.belief
     incident = belief.incident
-    if incident is None or not every or belief.quiet or draft.now < incident.reminded + every:
-        return
-    if belief.state not in (State.DEGRADED, State.DOWN):
+    if incident is None or not _may_remind(belief, draft.rules, draft.now):
         return
     incident = replace(incident, sequence=incident.sequence + 1, reminded=draft.now)
     wants = {route.channel for route in draft.rules.routes if Kind.REMINDER in route.on}

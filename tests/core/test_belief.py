@@ -507,6 +507,39 @@ def test_where_no_tick_is_needed_a_tick_changes_nothing_but_the_count(letters: s
         assert (stage.state, len(stage.alerts), len(stage.transitions)) == before
 
 
+@given(st.text("gsbtcm", max_size=40), st.integers(0, 60), st.sampled_from([600.0, 2000.0]))
+def test_under_a_rule_too_a_tick_that_is_not_needed_changes_nothing_but_the_count(
+    letters: str, minutes: int, ttft_ms: float
+) -> None:
+    limits = degraded(ttft_p50=1000.0, error_rate=30.0, over=Span(20 * MINUTE))
+    stage = Stage(rules=replace(limits, reminder=HOUR)).play(letters, ttft_ms=ttft_ms)
+    stage.now = Instant(stage.now + minutes * MINUTE)
+    if stage.belief.holding and not needs_tick(stage.belief, stage.rules, stage.now):
+        before = stage.belief
+        stage.wait(0)
+        assert replace(stage.belief, sequence=before.sequence) == before
+
+
+def test_a_rule_that_goes_on_holding_needs_no_tick_until_time_clears_it() -> None:
+    stage = Stage(rules=degraded(ttft_p50=1000.0, over=Span(10 * MINUTE))).play("ggggg", ttft_ms=2000.0)
+    stage.play("gggg", ttft_ms=600.0)
+    assert stage.state is State.DEGRADED
+    needed = [needs_tick(stage.belief, stage.rules, Instant(stage.now + s * SECOND)) for s in range(150)]
+    # Every tick is a durable write; only samples that fall out of the window change anything.
+    assert needed == sorted(needed)
+    assert needed[0] is False
+    assert needed[-1] is True
+
+
+def test_a_reminder_that_a_pause_keeps_back_needs_no_tick() -> None:
+    stage = Stage(rules=rules(reminder=HOUR)).play("gbbb")
+    stage.hush(Quiet.PAUSED, on=True)
+    stage.belief = replace(stage.belief, classified=Instant(stage.now + 2 * HOUR))
+    assert not needs_tick(stage.belief, stage.rules, Instant(stage.now + 2 * HOUR))
+    stage.hush(Quiet.PAUSED, on=False)
+    assert needs_tick(stage.belief, stage.rules, Instant(stage.now + 2 * HOUR))
+
+
 # Streams that are not whole
 
 
