@@ -12,9 +12,8 @@ import resource
 import secrets as randomness
 import signal
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +28,7 @@ from monitor.config.where import database_url
 from monitor.core import overload
 from monitor.core.alert import Kind
 from monitor.core.belief import Removed, Rules, Tick, needs_tick
+from monitor.core.budget import Spent, day_of
 from monitor.core.instant import DAY, Instant, Span, iso
 from monitor.core.outcome import Blame
 from monitor.core.overload import to_status
@@ -117,7 +117,6 @@ class Start:
     known: Checkpoint
     stopped: Stopped
     asked: tuple[list[Command], list[Announced]]
-    spent: Mapping[str, Decimal]
     spell: Spell | None = None
     """That it was too busy to time well, which it told and did not see the end of."""
 
@@ -250,7 +249,7 @@ class Daemon:
             known = self._without_database()
             if known is None:
                 raise
-            return Start(None, known, Stopped(beat_at=None, cleanly=False), ([], []), {})
+            return Start(None, known, Stopped(beat_at=None, cleanly=False), ([], []))
         if journal is None:
             self._forget()
             raise _StandBy("standby: another daemon holds this database")
@@ -286,14 +285,16 @@ class Daemon:
         known = journal.load(
             {id_: r.degraded.over if r.degraded else Span(0) for id_, r in self._rules.items()}, now
         )
-        midnight = Instant(now - now % DAY)
-        spent = {id_: journal.spent(id_, midnight) for id_ in compose.scopes(self._config)}
+        midnight, today = Instant(now - now % DAY), day_of(now)
+        limited = compose.scopes(self._config)
+        spent = {id_: Spent(today, journal.spent(id_, midnight)) for id_ in limited}
+        known = replace(known, spent=spent)
         since = stopped.beat_at if stopped.beat_at is not None else now
         asked = journal.asked(since)
         spell = Spell.of(journal.newest_alerts(overload.INCIDENT))
         # Last, for until here it may be tried again, and how the daemon before us ended must be known.
         journal.begin(now, __version__)
-        return Start(journal, known, stopped, asked, spent, spell)
+        return Start(journal, known, stopped, asked, spell)
 
     def _drain_into(self, journal: Journal) -> None:
         if not self._spool.path.exists():
@@ -414,7 +415,7 @@ class Daemon:
         pipeline = Pipeline(
             watched,
             writer=writer,
-            purse=Purse(scopes, compose.ledgers(self._config, scopes, start.spent, now)),
+            purse=Purse(scopes, compose.ledgers(self._config, scopes, start.known.spent, now)),
             concurrency={name: one.concurrency for name, one in self._config.providers.items()},
             salt=lambda: randomness.randbits(63),
             clock=self._clock,

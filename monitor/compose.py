@@ -12,10 +12,12 @@ from monitor.config.settings import LOCATION, Config, Degraded, EndpointSettings
 from monitor.core.alert import Route, Subject
 from monitor.core.belief import Rules
 from monitor.core.budget import (
+    FREE,
     Budget,
     Ledger,
     Reach,
     Scope,
+    Spent,
     day_of,
     worst_case_cost,
 )
@@ -153,16 +155,17 @@ def scopes(config: Config) -> dict[str, tuple[Scope, ...]]:
 
 
 def ledgers(
-    config: Config, whose: Mapping[str, Iterable[Scope]], spent: Mapping[str, Decimal], now: Instant
+    config: Config, whose: Mapping[str, Iterable[Scope]], spent: Mapping[str, Spent], now: Instant
 ) -> list[Ledger]:
-    """What each budget has left today, `spent` being the sum of the day by endpoint."""
+    """What each budget has left today, after what each endpoint has spent."""
+    today = day_of(now)
     sums: dict[Scope, Decimal] = {}
     for endpoint, limited in whose.items():
         for scope in limited:
-            sums[scope] = sums.get(scope, Decimal(0)) + spent.get(endpoint, Decimal(0))
+            sums[scope] = sums.get(scope, FREE) + (spent[endpoint].on(today) if endpoint in spent else FREE)
     limits = _limits(config)
     return [
-        Ledger(scope=scope, day=day_of(now), budget=Budget(limits[scope]), spent=amount)
+        Ledger(scope=scope, day=today, budget=Budget(limits[scope]), spent=amount)
         for scope, amount in sums.items()
     ]
 

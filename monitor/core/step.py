@@ -8,6 +8,7 @@ survive JSON, and `to_json` / `step_from_json` are its inverse pair.
 import base64
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from datetime import date
 from decimal import Decimal
 from typing import Any
 
@@ -24,6 +25,7 @@ from monitor.core.belief import (
     Transition,
     Update,
 )
+from monitor.core.budget import FREE, Spent, day_of
 from monitor.core.degraded import Sample
 from monitor.core.figures import Figures, TokenSource
 from monitor.core.headroom import Headroom, Limit, Period
@@ -427,6 +429,8 @@ class Checkpoint:
     """The newest report of each endpoint that reports by itself."""
     blind: Blind | None = None
     """The record of our own blindness that is open."""
+    spent: Mapping[str, Spent] = field(default_factory=dict)
+    """What each endpoint cost in the newest day in which it cost anything."""
 
 
 def checkpoint_json(known: Checkpoint) -> Json:
@@ -439,6 +443,7 @@ def checkpoint_json(known: Checkpoint) -> Json:
         "accounted": known.accounted,
         "reports": (_slim(report) for report in known.reports.values()),
         "blind": None if known.blind is None else _plain(known.blind),
+        "spent": {name: [spent.day.isoformat(), str(spent.usd)] for name, spent in known.spent.items()},
     }
 
 
@@ -457,6 +462,10 @@ def checkpoint_from_json(raw: Json) -> Checkpoint:
         accounted=raw["accounted"],
         reports={one["endpoint"]: _report(one) for one in raw.get("reports", ())},
         blind=_blind(raw.get("blind")),
+        spent={
+            name: Spent(date.fromisoformat(day), Decimal(usd))
+            for name, (day, usd) in raw.get("spent", {}).items()
+        },
     )
 
 
@@ -479,9 +488,12 @@ class Known:
         self.accounted = dict(start.accounted)
         self.reports = dict(start.reports)
         self.blind = start.blind
+        self.spent = dict(start.spent)
+        self._paid: dict[str, str] = {}
+        """The newest result of each endpoint whose cost is in `spent`."""
 
     def apply(self, step: Step) -> None:
-        """`step` is durable now. Applying it twice does no harm."""
+        """`step` is durable now. Applying it twice in a row does no harm."""
         if step.belief is not None:
             held = self.beliefs.get(step.belief.endpoint)
             if held is None or held.sequence < step.belief.sequence:
@@ -499,6 +511,15 @@ class Known:
         slot = slot_of(step)
         if slot is not None:
             self.accounted[slot[0]] = slot[1]
+        if step.result is not None and step.result.cost_usd is not None:
+            self._pay(step.result, step.result.cost_usd)
+
+    def _pay(self, result: Result, cost: Decimal) -> None:
+        name, day = result.endpoint, day_of(result.at)
+        if self._paid.get(name) == result.probe_id:
+            return
+        self._paid[name] = result.probe_id
+        self.spent[name] = self.spent.get(name, Spent(day, FREE)).plus(day, cost)
 
     def _settle(self, sent: Sent) -> None:
         if sent.fate != "later":
@@ -516,4 +537,5 @@ class Known:
             accounted=dict(self.accounted),
             reports=dict(self.reports),
             blind=self.blind,
+            spent=dict(self.spent),
         )

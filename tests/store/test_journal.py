@@ -4,12 +4,14 @@ import json
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
 from sqlalchemy import Connection, func, select
 
 from monitor.core.belief import Quiet, QuietSpan, Withdrawn
+from monitor.core.budget import Spent, day_of
 from monitor.core.figures import Figures
 from monitor.core.instant import HOUR, MINUTE, SECOND, Instant, Span
 from monitor.core.outcome import Outcome
@@ -30,6 +32,7 @@ from monitor.core.step import (
 from monitor.store import history, lock, migrate, schema
 from monitor.store.engine import Database, DatabaseAway, DatabaseRefused
 from monitor.store.journal import Journal
+from monitor.store.spool import in_pieces
 from monitor.strain import Held, Vigil
 from tests.core.believing import Stage
 from tests.support.truth import START, result, step
@@ -218,6 +221,16 @@ def test_known_grows_as_the_database_does(journal: Journal) -> None:
         known.apply(each)
     assert list(known.beliefs.values()) == [steps[-1].belief]
     assert set(known.owed) == {owed.alert.key for owed in journal.load({}, START).owed}
+
+
+def test_what_the_day_cost_survives_the_checkpoint() -> None:
+    known = Known(Checkpoint(at=START, beliefs={}))
+    for number in (0, 1, 1, 2):
+        known.apply(step(number))
+    known.apply(step(3, cost_usd=None))
+    text = b"".join(in_pieces(checkpoint_json(known.checkpoint(START))))
+    read = checkpoint_from_json(json.loads(text))
+    assert read.spent == {"acme/one": Spent(day_of(START), Decimal("0.0000891"))}
 
 
 def test_the_last_slot_of_an_endpoint_that_is_no_longer_configured_is_known(journal: Journal) -> None:
