@@ -40,6 +40,7 @@ from monitor.store.prune import prune
 PICO = Decimal(10) ** 12
 _compact = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 _MOST_INT = 2**31 - 1
+_MOST_LONG = 2**63 - 1
 
 T = TypeVar("T")
 Row = dict[str, Any]
@@ -473,8 +474,8 @@ def _excluded(statement: Any, table: Table, *keys: str) -> dict[str, Any]:
     }
 
 
-def _us(milliseconds: float | None) -> int | None:
-    return None if milliseconds is None else min(round(milliseconds * 1000.0), _MOST_INT)
+def _us(milliseconds: float | None, most: int = _MOST_INT) -> int | None:
+    return None if milliseconds is None else min(round(milliseconds * 1000.0), most)
 
 
 def _milli(value: float | None) -> int | None:
@@ -507,10 +508,10 @@ def _probe_row(result: Result, number: int) -> Row:
         "setup_us": _us(setup),
         "ttft_us": _us(figures.ttft_ms),
         "ttfat_us": _us(figures.ttfat_ms),
-        "total_us": _us(figures.total_ms),
+        "total_us": _us(figures.total_ms, _MOST_LONG),
         "output_speed_milli": _milli(figures.output_speed),
         "throughput_milli": _milli(figures.effective_throughput),
-        "stall_us": _us(figures.max_stall_ms),
+        "stall_us": _us(figures.max_stall_ms, _MOST_LONG),
         # Of the figure that was judged: the first token where there is one, else the whole answer.
         "uncertainty_us": _us(
             figures.total_uncertainty_ms if figures.ttft_ms is None else figures.ttft_uncertainty_ms

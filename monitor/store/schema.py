@@ -33,6 +33,8 @@ metadata = MetaData(
 
 # SQLite gives an automatic key only to a column that is called INTEGER.
 Key = BigInteger().with_variant(Integer, "sqlite")
+# And there an INTEGER has room for any length, so that no table had to be rewritten for this.
+Long = BigInteger().with_variant(Integer, "sqlite")
 
 endpoint = Table(
     "endpoint",
@@ -73,10 +75,10 @@ probe = Table(
     Column("setup_us", Integer, comment="dns + connect + tls"),
     Column("ttft_us", Integer),
     Column("ttfat_us", Integer),
-    Column("total_us", Integer, nullable=False),
+    Column("total_us", Long, nullable=False),
     Column("output_speed_milli", Integer, comment="thousandths of a token per second"),
     Column("throughput_milli", Integer, comment="effective_throughput, likewise"),
-    Column("stall_us", Integer),
+    Column("stall_us", Long),
     Column("uncertainty_us", Integer),
     Column("input_tokens", Integer),
     Column("output_tokens", Integer),

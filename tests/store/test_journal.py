@@ -177,6 +177,13 @@ def test_what_was_spent_today_is_summed_exactly(journal: Journal) -> None:
     assert str(journal.spent("acme/one", START)) == "0.0000891"
 
 
+def test_a_job_that_took_days_is_stored_as_long_as_it_said(journal: Journal, database: Database) -> None:
+    journal.write([step(1, figures=Figures(total_ms=3 * 86_400_000.0, max_stall_ms=7_200_000.0))])
+    query = "SELECT total_ms, max_stall_ms FROM uptoken_probe"
+    [row] = database.read(lambda connection: connection.exec_driver_sql(query).all())
+    assert tuple(row) == (3 * 86_400_000.0, 7_200_000.0)
+
+
 def test_old_results_are_pruned_and_young_ones_stay(journal: Journal, database: Database) -> None:
     journal.write([step(number) for number in range(10)])
     assert journal.prune(result(4).at) == 4
