@@ -42,7 +42,7 @@ from monitor.store import lock, migrate, prune
 from monitor.store.engine import Database, DatabaseAway
 from monitor.store.journal import Announced, Command, Journal, Stopped
 from monitor.store.lock import Deposed, Ownership, acquire, renew
-from monitor.store.spool import CHECKPOINT, Spool, SpoolDamaged, load_checkpoint
+from monitor.store.spool import CHECKPOINT, REFUSED, Spool, SpoolDamaged, load_checkpoint, set_aside
 from monitor.strain import Gate, Vigil, Watch
 from monitor.strain import Held as Spell
 from monitor.transport.door import Door
@@ -72,7 +72,11 @@ class Unready(Exception):
     """The daemon cannot start; the text says why and what to do."""
 
 
-class _StandBy(Exception):
+class _NotYet(Exception):
+    """The daemon cannot begin at this moment; the text says why."""
+
+
+class _StandBy(_NotYet):
     """Another daemon decides here; the text says where."""
 
 
@@ -223,7 +227,7 @@ class Daemon:
         while not self._end.is_set():
             try:
                 return await asyncio.to_thread(self._try_to_begin)
-            except (_StandBy, DatabaseAway) as why_not:
+            except (_NotYet, DatabaseAway) as why_not:
                 why = str(why_not)
             except SpoolDamaged as damage:
                 raise Unready(
@@ -239,7 +243,7 @@ class Daemon:
         return None
 
     def _try_to_begin(self) -> Start:
-        """In a thread. Raises DatabaseAway, or _StandBy while another daemon decides."""
+        """In a thread. Raises DatabaseAway, _NotYet, or _StandBy while another daemon decides."""
         self._claim_folder()
         try:
             self._leave_it_to_the_owner()
@@ -304,11 +308,19 @@ class Daemon:
         while not self._spool.drained:
             steps, position = self._spool.take(MOST_AT_ONCE)
             if steps:
-                write_all(journal, steps, self._state_dir)
+                self._set_aside(write_all(journal, steps))
             self._spool.taken(position)
             count += len(steps)
         self._spool.remove()
         log.info("spool.drained", steps=count)
+
+    def _set_aside(self, refused: list[Step]) -> None:
+        """What the spool held and the database does not take. Raises _NotYet while the disk is full."""
+        try:
+            if refused:
+                set_aside(self._state_dir, refused)
+        except OSError as refusal:
+            raise _NotYet(f"{REFUSED} cannot be written (errno {refusal.errno})") from None
 
     def _without_database(self) -> Checkpoint | None:
         """What was known when the database was last seen."""
