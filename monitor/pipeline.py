@@ -20,7 +20,7 @@ from monitor.core.budget import FREE, Price, cost_usd
 from monitor.core.figures import Figures
 from monitor.core.headroom import Headroom
 from monitor.core.headroom import read as read_limits
-from monitor.core.instant import MILLISECOND, SECOND, Instant, iso
+from monitor.core.instant import SECOND, Instant, iso
 from monitor.core.integrity import NO_FLAW, Flaw, flaws
 from monitor.core.observation import Observation
 from monitor.core.outcome import Outcome
@@ -138,6 +138,8 @@ class _Place:
     """Its slot lies in maintenance, so its result counts nowhere, whenever it ends."""
     began: Instant = Instant(0)
     """Start of the look that runs; 0 while it waits for its turn."""
+    began_s: float = 0.0
+    """The same on the clock that nobody can step, monotonic seconds."""
     rations: dict[Outcome, Instant] = field(default_factory=dict)
     """How much evidence of each outcome was kept of late."""
     suspended: bool = False
@@ -276,7 +278,7 @@ class Pipeline:
         self.tally.in_flight += 1
         try:
             learnt = self._writer.belief(watched.id).learnt
-            place.began = self._clock.now()
+            place.began, place.began_s = self._clock.now(), self._clock.monotonic()
             seen = await look_once(watched, learnt, f"{salt:016x}", self._clock)
         except Exception:
             log.exception("probe.bug", endpoint=watched.id)
@@ -425,10 +427,10 @@ class Pipeline:
         sent: bool = True,
     ) -> None:
         """A slot that is accounted for, though there is nothing to measure but how far it came."""
-        now = self._clock.now()
-        at = self._places[watched.id].began if sent else now
-        at = at or now
-        figures = Figures(total_ms=max(0, now - at) / MILLISECOND)
+        place = self._places[watched.id]
+        began = place.began if sent else Instant(0)
+        at = began or self._clock.now()
+        figures = Figures(total_ms=(self._clock.monotonic() - place.began_s) * 1000.0 if began else 0.0)
         self._purse.settle(watched.id, None)
         learnt = self._writer.belief(watched.id).learnt
         verdict = Verdict(outcome=outcome, detail=detail, figures=figures, learnt=learnt)
@@ -441,7 +443,7 @@ class Pipeline:
             outcome=outcome,
             sent=sent,
             figures=figures,
-            maintenance=self._places[watched.id].maintenance,
+            maintenance=place.maintenance,
             detail=detail,
         )
         look = Look(at=at, scheduled=scheduled, verdict=verdict)
