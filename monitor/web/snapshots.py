@@ -288,17 +288,25 @@ def _beliefs(document: Mapping[str, Any]) -> dict[str, Belief]:
     found = document.get("endpoints")
     if not isinstance(found, dict):
         return {}
-    return {id_: _belief(id_, said) for id_, said in found.items()}
+    return {id_: belief for id_, said in found.items() if (belief := _belief_or_none(id_, said)) is not None}
+
+
+def _belief_or_none(id_: str, said: Any) -> Belief | None:
+    """None where a daemon of another version says it in a way that we do not know."""
+    try:
+        return _belief(id_, said)
+    except (KeyError, TypeError, ValueError):
+        return None
 
 
 def _belief(id_: str, said: Mapping[str, Any]) -> Belief:
-    shown, since = said["state"], Instant(said["since"])
+    shown, since = said["state"], Instant(int(said["since"]))
     outcome = said.get("outcome")
     belief = Belief(
         endpoint=id_,
         since=since,
         reason=said["reason"],
-        classified=Instant(said["classified"]),
+        classified=Instant(int(said["classified"])),
         last_outcome=None if outcome is None else Outcome(outcome),
     )
     if shown in set(Quiet):

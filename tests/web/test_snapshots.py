@@ -236,6 +236,31 @@ async def test_a_file_that_says_nothing_is_no_reason_to_fail(tmp_path, hands, co
     database.dispose()
 
 
+SAID = {"state": "up", "since": 0, "reason": "", "classified": 0}
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        3,
+        {},
+        {"state": "up"},
+        {**SAID, "state": "asleep"},
+        {**SAID, "since": "today"},
+        {**SAID, "outcome": "struck_by_lightning"},
+    ],
+)
+async def test_what_another_version_says_of_an_endpoint_costs_only_that_endpoint(tmp_path, hands, said):
+    _write_status(tmp_path, hands)
+    document = json.loads((tmp_path / "status.json").read_text())
+    document["endpoints"]["acme/model"] = said
+    (tmp_path / "status.json").write_text(json.dumps(document))
+    database = Database(f"sqlite:///{tmp_path / 'nothing.db'}", readonly=True)
+    found = await _snapshots(database, tmp_path, hands).newest()
+    assert [one.state for one in found.endpoints] == [Shown.UNKNOWN, Shown.DOWN]
+    database.dispose()
+
+
 async def test_pauses_are_known_from_the_file_too(tmp_path, hands):
     _write_status(tmp_path, hands)
     document = json.loads((tmp_path / "status.json").read_text())
