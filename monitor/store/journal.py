@@ -100,15 +100,17 @@ class Journal:
     def register(self, endpoints: Iterable[str], now: Instant) -> None:
         """Make sure that each endpoint has its number, and mark those that are gone."""
         wanted = list(endpoints)
+        known = frozenset(wanted)
 
         def work(connection: Connection) -> None:
             self._learn(connection, wanted, now)
-            connection.execute(
-                update(schema.endpoint)
-                .where(schema.endpoint.c.removed_at.is_(None))
-                .where(schema.endpoint.c.name.not_in(wanted) if len(wanted) < 500 else _never())
-                .values(removed_at=now)
-            )
+            table = schema.endpoint
+            here = connection.execute(select(table.c.name, table.c.id).where(table.c.removed_at.is_(None)))
+            # In Python, and one by one: a long list of names does not fit into one statement.
+            gone = [{"gone": row.id} for row in here if row.name not in known]
+            if gone:
+                mark = update(table).where(table.c.id == bindparam("gone")).values(removed_at=now)
+                connection.execute(mark, gone)
 
         self._transact(work, limit_s=30.0)
 
@@ -384,11 +386,6 @@ def _asked(connection: Connection, since: Instant) -> tuple[list[Command], list[
             for row in announced
         ],
     )
-
-
-def _never() -> Any:
-    """A long list of names does not fit into one statement; removal is then left to the next start."""
-    return schema.endpoint.c.id == -1
 
 
 def _dialect(database: Database) -> tuple[Callable[[Table], Any], Dialect]:

@@ -272,6 +272,18 @@ def test_who_is_no_longer_configured_stays_so_though_something_is_written_of_it(
     assert [tuple(row) for row in found] == [("acme/one", START + 1), ("acme/other", None)]
 
 
+def test_however_many_there_are_those_that_are_gone_are_marked(journal: Journal, database: Database) -> None:
+    names = [f"acme/model-{number}" for number in range(1_500)]
+    journal.register(names, START)
+    journal.register(names[:1_200], Instant(START + 1))
+    table = schema.endpoint
+    gone = select(table.c.name, table.c.removed_at).where(table.c.removed_at.is_not(None))
+    found = {row.name: row.removed_at for row in database.read(lambda c: c.execute(gone).all())}
+    assert found == {"acme/one": START} | dict.fromkeys(names[1_200:], START + 1)
+    journal.register(names, Instant(START + 2))
+    assert [row.name for row in database.read(lambda c: c.execute(gone).all())] == ["acme/one"]
+
+
 def test_who_lost_the_lock_writes_nothing_even_if_nobody_took_it(database: Database) -> None:
     owned = lock.acquire(database)
     assert owned is not None
