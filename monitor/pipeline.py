@@ -293,18 +293,18 @@ class Pipeline:
     ) -> Look | None:
         """Decide and store. A look that is held keeps nobody waiting but the endpoint's own next one."""
         watched, sight = place.watched, self._sight
-        if sight is not None and not place.suspended:
-            try:
+        try:
+            if sight is not None and not place.suspended:
                 seen = await self._decided(watched, seen, sight)
-            except Exception:
-                log.exception("probe.bug", endpoint=watched.id)
-                self._note_bug(watched, slot, scheduled=scheduled)
-                return None
-        if place.suspended:
-            stood = "the monitor or its host stood still during this probe, so its times mean nothing"
-            self._store_unseen(watched, slot, Outcome.SELF_OVERLOAD, stood, scheduled=scheduled)
+            if not place.suspended:
+                return self._store(watched, slot, seen, salt, scheduled=scheduled)
+        except Exception:
+            log.exception("probe.bug", endpoint=watched.id)
+            self._note_bug(watched, slot, scheduled=scheduled)
             return None
-        return self._store(watched, slot, seen, salt, scheduled=scheduled)
+        stood = "the monitor or its host stood still during this probe, so its times mean nothing"
+        self._store_unseen(watched, slot, Outcome.SELF_OVERLOAD, stood, scheduled=scheduled)
+        return None
 
     def _missed(self, watched: Watched, slot: Instant, *, scheduled: bool) -> GapReason | None:
         """Why nothing can be seen at this slot any more, or yet."""

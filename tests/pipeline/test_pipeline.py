@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from monitor.clock import Clock
-from monitor.core.belief import Belief
+from monitor.core.belief import Belief, Runs
 from monitor.core.budget import Budget, Ledger, Reach, Scope, day_of
 from monitor.core.instant import HOUR, MILLISECOND, MINUTE, Instant, Span
 from monitor.core.observation import Observation, Usage
@@ -127,3 +127,19 @@ async def test_a_look_that_is_cut_off_lasted_as_long_as_it_did_whatever_the_wall
     [cut] = stand.results
     assert (cut.outcome, cut.at) == (Outcome.CANCELLED, START)
     assert cut.figures.total_ms == pytest.approx(60.0)
+
+
+async def test_a_slot_whose_look_we_fail_to_judge_is_accounted_for_and_so_is_its_money(
+    wire: Wire, tmp_path: Path
+) -> None:
+    """A belief that no code of ours makes: what follows from a working look cannot be computed."""
+    broken = Belief(endpoint=ENDPOINT, runs=Runs(working=None))  # type: ignore[arg-type]
+    stand = Stand(wire, tmp_path, broken)
+    assert stand.pipeline.begin(ENDPOINT, START)
+    stand.look.over.set()
+    while not stand.finished:
+        await asyncio.sleep(0)
+    [result] = stand.results
+    assert (result.slot, result.outcome) == (START, Outcome.INTERNAL_ERROR)
+    assert stand.pipeline.tally.bugs == 1
+    assert stand.purse._ledgers[ALL].held == 0
