@@ -81,7 +81,7 @@ def rules(config: Config, endpoint: EndpointSettings) -> Rules:
         subject=Subject(
             id=endpoint.id,
             provider=endpoint.provider_name,
-            model=_called(endpoint),
+            model=endpoint.called,
             link=None if base is None else f"{base.rstrip('/')}/endpoints/{endpoint.id}",
             status_page=endpoint.status_page,
             timezone=config.site.timezone,
@@ -97,12 +97,6 @@ def rules(config: Config, endpoint: EndpointSettings) -> Rules:
         degraded=None if endpoint.degraded is None else _degraded(endpoint.degraded),
         routes=tuple(Route(name, frozenset(config.channels[name].on)) for name in names),
     )
-
-
-def _called(endpoint: EndpointSettings) -> str:
-    """What an alert calls it, so that it is not taken for its sibling."""
-    name = endpoint.model_name or endpoint.name
-    return name if endpoint.also_of is None else f"{name} over {endpoint.protocol}"
 
 
 def gone(config: Config, endpoint: str) -> Rules:

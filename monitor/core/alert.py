@@ -42,7 +42,7 @@ class Subject:
     provider: str
     """The provider's name for people."""
     model: str
-    """The model, or the name of a plain check."""
+    """What people call it: the model, or the name of a plain check, unless another is said."""
     link: str | None = None
     """The endpoint's page; None if the site has no URL."""
     status_page: str | None = None

@@ -70,6 +70,8 @@ class Listing:
     provider_name: str
     name: str
     """What people call it."""
+    called: str = ""
+    """The same, told apart from a sibling of that name; empty: it has none."""
     model: str | None
     model_id: str | None
     protocol: str
