@@ -159,6 +159,9 @@ quiet = Table(
     Column("starts", BigInteger, nullable=False),
     Column("ends", BigInteger),
     PrimaryKeyConstraint("endpoint_id", "kind", "starts"),
+    # Each page asks for the newest of all.
+    Index(None, "starts"),
+    Index(None, "ends"),
 )
 
 blind = Table(
@@ -224,6 +227,7 @@ incident_update = Table(
     Column("status", Text, nullable=False),
     Column("text", Text, nullable=False),
     PrimaryKeyConstraint("incident_id", "sequence"),
+    Index(None, "at"),
 )
 
 alert = Table(

@@ -151,7 +151,7 @@ def _upgrade_to(connection: Connection, version: str) -> None:
     command.upgrade(config, version)
 
 
-def test_a_database_with_its_views_and_rows_is_brought_up_from_every_version(database: Database) -> None:
+def test_a_database_with_its_views_and_rows_is_brought_up_from_the_version_before(database: Database) -> None:
     migrate.create(database)
     database.write(lambda c: _upgrade_to(c, "0002"), 30.0)
     database.write(views.create)

@@ -1,4 +1,4 @@
-"""Room for whatever a report says that it took.
+"""Room for whatever a report says that it took, and the way to the newest and the oldest of everything.
 
 The newest migration that touches a table under a documented view calls
 `monitor.store.views.create`; take that call out of the older one.
@@ -12,9 +12,13 @@ from monitor.store import views
 revision = "0003"
 down_revision = "0002"
 
+INDEXED = [("incident_update", "at"), ("quiet", "starts"), ("quiet", "ends")]
+
 
 def upgrade() -> None:
     _widen()
+    for table, column in INDEXED:
+        op.create_index(f"ix_{table}_{column}", table, [column])
     views.create(op.get_bind())
 
 
