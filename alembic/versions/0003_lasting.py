@@ -12,7 +12,7 @@ from monitor.store import views
 revision = "0003"
 down_revision = "0002"
 
-INDEXED = [("incident_update", "at"), ("quiet", "starts"), ("quiet", "ends")]
+INDEXED = [("gap", "last"), ("incident_update", "at"), ("quiet", "starts"), ("quiet", "ends")]
 
 
 def upgrade() -> None:

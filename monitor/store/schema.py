@@ -137,6 +137,7 @@ gap = Table(
     Column("slots", Integer, nullable=False),
     Column("reason", Text, nullable=False),
     PrimaryKeyConstraint("endpoint_id", "first", "last"),
+    Index(None, "last"),
 )
 
 schedule = Table(

@@ -21,6 +21,7 @@ from monitor.core.report import Report, Word
 from monitor.core.slots import Gap, GapReason, Grid, Segment
 from monitor.core.step import (
     Checkpoint,
+    Done,
     Known,
     Sent,
     Step,
@@ -32,6 +33,7 @@ from monitor.core.step import (
 from monitor.store import history, lock, migrate, schema
 from monitor.store.engine import Database, DatabaseAway, DatabaseRefused
 from monitor.store.journal import Journal
+from monitor.store.operator import Operator
 from monitor.store.spool import in_pieces
 from monitor.strain import Held, Vigil
 from tests.core.believing import Stage
@@ -189,6 +191,35 @@ def test_old_results_are_pruned_and_young_ones_stay(journal: Journal, database: 
     assert journal.prune(result(4).at) == 4
     assert journal.prune(result(4).at) == 0
     assert count(database, "probe") == 6
+
+
+def test_with_old_results_goes_what_is_settled_and_nothing_that_is_open(
+    journal: Journal, database: Database
+) -> None:
+    journal.write(story("gbbbggbbb"))
+    sent, recovered, _ = journal.load({}, START).owed
+    gaps = [Gap("acme/one", slot, slot, 1, GapReason.LATE) for slot in (result(1).slot, result(2).slot)]
+    marks = [
+        Sent(key=sent.alert.key, at=START, fate="sent", attempts=1),
+        Sent(key=recovered.alert.key, at=START, fate="dead", attempts=9),
+    ]
+    journal.write([*(Step(sent=one) for one in marks), *(Step(gap=gap) for gap in gaps)])
+    operator = Operator(database)
+    done, asked = (operator.ask("pause", ["acme/one"], START) for _ in range(2))
+    journal.write([Step(done=Done(done, START))])
+    incidents, moves = count(database, "incident_update"), count(database, "transition")
+    journal.prune(result(4).at)
+    # The end of the first outage was told later than that.
+    assert count(database, "alert") == 2
+    journal.prune(result(20).at)
+    known = journal.load({}, START)
+    assert [str(owed.alert.kind) for owed in known.owed] == ["down"]
+    assert count(database, "alert") == 1
+    assert known.accounted == {"acme/one": result(2).slot}
+    assert count(database, "gap") == 1
+    assert [command.id for command in journal.asked(START)[0]] == [asked]
+    assert (count(database, "command"), count(database, "incident_update")) == (1, incidents)
+    assert count(database, "transition") == moves
 
 
 def test_a_stored_probe_takes_at_most_120_bytes_on_sqlite(tmp_path: Path) -> None:
