@@ -23,10 +23,11 @@ def upgrade() -> None:
 
 
 def _widen() -> None:
-    """An INTEGER of SQLite has 64 bits already."""
+    """An INTEGER of SQLite has 64 bits already, and no column of it a comment."""
     if op.get_bind().dialect.name == "sqlite":
         return
     # No column changes its type under a view.
     op.execute("DROP VIEW IF EXISTS uptoken_probe")
     for name in ("total_us", "stall_us"):
         op.alter_column("probe", name, type_=sa.BigInteger())
+    op.alter_column("command", "kind", comment="pause or resume")

@@ -4,6 +4,7 @@ Every statement may be run twice with the same Step: a timeout leaves us not kno
 a transaction was committed, and the spool replays.
 """
 
+import enum
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -46,6 +47,13 @@ T = TypeVar("T")
 Row = dict[str, Any]
 
 
+class Order(enum.StrEnum):
+    """What an operator may ask of the daemon."""
+
+    PAUSE = "pause"
+    RESUME = "resume"
+
+
 @dataclass(frozen=True, slots=True)
 class Command:
     """What an operator asked for."""
@@ -53,6 +61,7 @@ class Command:
     id: int
     at: Instant
     kind: str
+    """An `Order`, unless a newer program wrote it."""
     arguments: Mapping[str, Any]
 
 

@@ -256,7 +256,7 @@ command = Table(
     metadata,
     Column("id", Key, primary_key=True),
     Column("at", BigInteger, nullable=False),
-    Column("kind", Text, nullable=False, comment="pause, resume or maintenance"),
+    Column("kind", Text, nullable=False, comment="pause or resume"),
     Column("arguments", Text, nullable=False, comment="JSON"),
     Column("done_at", BigInteger),
 )

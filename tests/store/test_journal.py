@@ -32,7 +32,7 @@ from monitor.core.step import (
 )
 from monitor.store import history, lock, migrate, schema
 from monitor.store.engine import Database, DatabaseAway, DatabaseRefused
-from monitor.store.journal import Journal
+from monitor.store.journal import Journal, Order
 from monitor.store.operator import Operator
 from monitor.store.spool import in_pieces
 from monitor.strain import Held, Vigil
@@ -205,7 +205,7 @@ def test_with_old_results_goes_what_is_settled_and_nothing_that_is_open(
     ]
     journal.write([*(Step(sent=one) for one in marks), *(Step(gap=gap) for gap in gaps)])
     operator = Operator(database)
-    done, asked = (operator.ask("pause", ["acme/one"], START) for _ in range(2))
+    done, asked = (operator.ask(Order.PAUSE, ["acme/one"], START) for _ in range(2))
     journal.write([Step(done=Done(done, START))])
     incidents, moves = count(database, "incident_update"), count(database, "transition")
     journal.prune(result(4).at)
