@@ -131,7 +131,10 @@ class Usual:
 class Facts:
     """What is known when a message is composed."""
 
+    began: Instant
+    """When the incident began."""
     since: Instant
+    """When the state that is told of began."""
     now: Instant
     reason: str
     outcome: Outcome | None = None
@@ -177,6 +180,7 @@ def alarm(kind: Kind, subject: Subject, facts: Facts) -> Message:
     }[kind]
     lines = [
         f"{subject.id} {state} since {clock(facts.since, subject.timezone)} ({_for(facts)}).",
+        *_beginning(facts, subject),
         f"What: {facts.reason}",
         *_figures(facts),
         *_blame(facts, subject),
@@ -196,6 +200,7 @@ def still(subject: Subject, facts: Facts, state: str) -> Message:
     """A reminder of an incident that goes on."""
     lines = [
         f"{subject.id} is still {state}, since {clock(facts.since, subject.timezone)} ({_for(facts)}).",
+        *_beginning(facts, subject),
         f"What: {facts.reason}",
         *_blame(facts, subject),
     ]
@@ -206,7 +211,7 @@ def still(subject: Subject, facts: Facts, state: str) -> Message:
 
 def recovered(subject: Subject, facts: Facts, ended: Instant) -> Message:
     """The all-clear; it says how long it lasted."""
-    lasted = say(max(0, ended - facts.since))
+    lasted = say(max(0, ended - facts.began))
     measured = facts.measured.words()
     usual = facts.usual.words()
     lines = [
@@ -220,7 +225,7 @@ def recovered(subject: Subject, facts: Facts, ended: Instant) -> Message:
 
 def mended(subject: Subject, facts: Facts, ended: Instant) -> Message:
     """The all-clear of a mistake of ours."""
-    lasted = say(max(0, ended - facts.since))
+    lasted = say(max(0, ended - facts.began))
     lines = [
         f"{subject.id} can be watched again since {clock(ended, subject.timezone)}. It lasted {lasted}.",
         f"It was: {facts.reason}",
@@ -231,7 +236,7 @@ def mended(subject: Subject, facts: Facts, ended: Instant) -> Message:
 def closed(subject: Subject, facts: Facts, why: str) -> Message:
     """An incident that ends for a reason other than recovery."""
     lines = [
-        f"The incident of {subject.id}, open since {clock(facts.since, subject.timezone)}, is closed: {why}.",
+        f"The incident of {subject.id}, open since {clock(facts.began, subject.timezone)}, is closed: {why}.",
         f"It was: {facts.reason}",
     ]
     return Message(f"CLOSED: {subject.title}", _closed_by_link(lines, subject))
@@ -239,7 +244,7 @@ def closed(subject: Subject, facts: Facts, why: str) -> Message:
 
 def withdrawn(subject: Subject, facts: Facts, why: str) -> Message:
     """An alarm that is taken back: it was we who could not see."""
-    since = clock(facts.since, subject.timezone)
+    since = clock(facts.began, subject.timezone)
     lines = [
         f"The alarm about {subject.id} of {since} is withdrawn: how it stands is unknown.",
         f"Why: {why}.",
@@ -258,6 +263,16 @@ def clock(moment: Instant, timezone: tzinfo | None) -> str:
 
 def _for(facts: Facts) -> str:
     return say(max(0, facts.now - facts.since))
+
+
+def _beginning(facts: Facts, subject: Subject) -> list[str]:
+    """Where the state is younger than the incident, or older than what we had to say of it."""
+    began = clock(facts.began, subject.timezone)
+    if facts.began < facts.since:
+        return [f"The incident began {began} ({say(max(0, facts.now - facts.began))})."]
+    if facts.began > facts.since:
+        return [f"Maintenance or a pause kept it quiet until {began}."]
+    return []
 
 
 def _figures(facts: Facts) -> list[str]:

@@ -572,7 +572,7 @@ def _open(draft: _Draft, outcome: Outcome | None) -> None:
         draft,
         incident,
         Kind(str(belief.state)),
-        alert.alarm(Kind(str(belief.state)), draft.rules.subject, _facts(draft, incident)),
+        alert.alarm(Kind(str(belief.state)), draft.rules.subject, _facts(draft, incident, belief.since)),
     )
 
 
@@ -592,7 +592,8 @@ def _update(draft: _Draft, incident: Incident, outcome: Outcome | None) -> None:
         return
     incident = replace(incident, reason=belief.reason, outcome=outcome)
     kind = Kind(str(state))
-    _tell(draft, incident, kind, alert.alarm(kind, draft.rules.subject, _facts(draft, incident)))
+    facts = _facts(draft, incident, belief.since)
+    _tell(draft, incident, kind, alert.alarm(kind, draft.rules.subject, facts))
 
 
 def _tell(draft: _Draft, incident: Incident, kind: Kind, message: alert.Message) -> None:
@@ -656,10 +657,12 @@ def incident_id(endpoint: str, started: Instant) -> str:
     return f"{as_datetime(started):%Y%m%d}-{digest}"
 
 
-def _facts(draft: _Draft, incident: Incident) -> Facts:
+def _facts(draft: _Draft, incident: Incident, since: Instant | None = None) -> Facts:
+    """`since` is when the state that is told of began; None: with the incident."""
     belief = draft.belief
     return Facts(
-        since=incident.started,
+        began=incident.started,
+        since=incident.started if since is None else since,
         now=draft.now,
         reason=incident.reason,
         outcome=incident.outcome,
@@ -772,7 +775,7 @@ def _remind(draft: _Draft) -> None:
     incident = replace(incident, sequence=incident.sequence + 1, reminded=draft.now)
     wants = {route.channel for route in draft.rules.routes if Kind.REMINDER in route.on}
     draft.alerts += alert.owed(
-        alert.still(draft.rules.subject, _facts(draft, incident), str(belief.state)),
+        alert.still(draft.rules.subject, _facts(draft, incident, belief.since), str(belief.state)),
         incident=incident.id,
         sequence=incident.sequence,
         kind=Kind.REMINDER,

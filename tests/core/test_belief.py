@@ -352,6 +352,32 @@ def test_an_alarm_says_what_since_when_whose_what_to_do_and_where() -> None:
         assert part in alert.text
 
 
+def test_a_message_says_since_when_the_state_is_and_when_the_incident_began() -> None:
+    stage = Stage(rules=rules(reminder=Span(HOUR))).play("g" + "s" * 30 + "bbb" + "b" * 60).tell_time()
+    degraded_, down, still = (alert.text.splitlines() for alert in stage.alerts)
+    assert degraded_[0] == "acme/one is degraded since 2027-01-15 08:01:00 UTC (2 min)."
+    assert not any("The incident began" in line for line in degraded_)
+    assert down[:2] == [
+        "acme/one is down since 2027-01-15 08:31:00 UTC (2 min).",
+        "The incident began 2027-01-15 08:01:00 UTC (32 min).",
+    ]
+    assert still[:2] == [
+        "acme/one is still down, since 2027-01-15 08:31:00 UTC (1 h 3 min).",
+        "The incident began 2027-01-15 08:01:00 UTC (1 h 33 min).",
+    ]
+    assert stage.alerts[-1].title == "STILL DOWN: Acme one, for 1 h 3 min"
+    recovered = stage.play("gg").alerts[-1]
+    assert recovered.title == "RECOVERED: Acme one, after 1 h 33 min"
+
+
+def test_an_outage_older_than_the_end_of_its_maintenance_is_told_with_both_times() -> None:
+    stage = Stage().play("g").hush(Quiet.MAINTENANCE, on=True).play("bbb").hush(Quiet.MAINTENANCE, on=False)
+    assert stage.alerts[0].text.splitlines()[:2] == [
+        "acme/one is down since 2027-01-15 08:01:00 UTC (3 min).",
+        "Maintenance or a pause kept it quiet until 2027-01-15 08:04:00 UTC.",
+    ]
+
+
 def test_what_to_do_about_a_rate_limit_is_not_what_to_do_about_slowness() -> None:
     throttled, slow = Stage().play("gttt").alerts[0], Stage().play("gsss").alerts[0]
     assert "Do: Probe less often or ask for more quota" in throttled.text
