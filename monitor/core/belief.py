@@ -127,6 +127,8 @@ class Incident:
     """What the newest message said."""
     reason: str
     outcome: Outcome | None = None
+    request_id: str | None = None
+    """Of the look that the reason speaks of."""
     sequence: int = 0
     alarmed: tuple[str, ...] = ()
     """Channels that got the alarm, and so get the all-clear."""
@@ -144,6 +146,10 @@ class Belief:
     since: Instant = Instant(0)
     """`effective_at` of the newest transition; 0 before the first."""
     reason: str = "no look yet"
+    outcome: Outcome | None = None
+    """What made the state degraded or down, whatever was seen since; None in any other state."""
+    request_id: str | None = None
+    """Of the look that made it so."""
     classified: Instant = Instant(0)
     """Start of the newest classified look; 0 before the first."""
     runs: Runs = Runs()
@@ -459,6 +465,7 @@ class _Move:
     effective_at: Instant
     reason: str
     outcome: Outcome | None = None
+    """What makes it degraded or down."""
 
 
 def _move(draft: _Draft, look: Look | None = None) -> None:
@@ -468,7 +475,14 @@ def _move(draft: _Draft, look: Look | None = None) -> None:
         before = draft.belief
         # A run that outlived a silence began before it; no moment belongs to two states.
         since = max(move.effective_at, before.since)
-        draft.belief = replace(before, state=move.after, since=since, reason=move.reason)
+        draft.belief = replace(
+            before,
+            state=move.after,
+            since=since,
+            reason=move.reason,
+            outcome=move.outcome,
+            request_id=None if move.outcome is None else before.last_request_id,
+        )
         draft.transitions.append(
             Transition(
                 endpoint=before.endpoint,
@@ -480,7 +494,7 @@ def _move(draft: _Draft, look: Look | None = None) -> None:
                 reason=move.reason,
             )
         )
-    _settle(draft, move.outcome if move else draft.belief.last_outcome)
+    _settle(draft)
 
 
 def _next(draft: _Draft, look: Look | None) -> _Move | None:
@@ -493,7 +507,7 @@ def _next(draft: _Draft, look: Look | None) -> _Move | None:
     match belief.state:
         case State.UNKNOWN:
             if look is not None and look.verdict.outcome.works:
-                return _Move(State.UP, look.at, "first working probe", look.verdict.outcome)
+                return _Move(State.UP, look.at, "first working probe")
         case State.DOWN:
             return _from_down(draft)
         case State.UP:
@@ -501,7 +515,7 @@ def _next(draft: _Draft, look: Look | None) -> _Move | None:
         case State.DEGRADED:
             if belief.runs.ok.alive(now, lapse) >= rules.up_after and not belief.holding:
                 since = max(belief.runs.ok.started, min(belief.cleared, now))
-                return _Move(State.UP, Instant(since), _in_a_row(belief.runs.ok, "good look"), Outcome.OK)
+                return _Move(State.UP, Instant(since), _in_a_row(belief.runs.ok, "good look"))
     return None
 
 
@@ -520,7 +534,7 @@ def _from_down(draft: _Draft) -> _Move | None:
     if belief.runs.degraded.count >= rules.up_after:
         reason = f"works again, but {belief.last_outcome}: {belief.last_detail}"
         return _Move(State.DEGRADED, since, reason, belief.last_outcome)
-    return _Move(State.UP, since, _in_a_row(belief.runs.working, "working look"), Outcome.OK)
+    return _Move(State.UP, since, _in_a_row(belief.runs.working, "working look"))
 
 
 def _to_degraded(draft: _Draft) -> _Move | None:
@@ -538,7 +552,7 @@ def _to_degraded(draft: _Draft) -> _Move | None:
 # Incidents
 
 
-def _settle(draft: _Draft, outcome: Outcome | None) -> None:
+def _settle(draft: _Draft) -> None:
     """Bring the incident in line with the state, unless maintenance or a pause keeps us quiet."""
     belief = draft.belief
     if belief.quiet:
@@ -546,14 +560,14 @@ def _settle(draft: _Draft, outcome: Outcome | None) -> None:
     state, incident = belief.state, belief.incident
     if incident is None:
         if state in (State.DEGRADED, State.DOWN):
-            _open(draft, outcome)
+            _open(draft)
     elif state is State.UP:
         _close(draft, incident)
     elif state is not incident.told:
-        _update(draft, incident, outcome)
+        _update(draft, incident)
 
 
-def _open(draft: _Draft, outcome: Outcome | None) -> None:
+def _open(draft: _Draft) -> None:
     belief = draft.belief
     started = max([belief.since, *_ended(draft)])
     usual = _usual(belief.ring, started)
@@ -563,7 +577,8 @@ def _open(draft: _Draft, outcome: Outcome | None) -> None:
         impact=belief.state,
         told=belief.state,
         reason=belief.reason,
-        outcome=outcome,
+        outcome=belief.outcome,
+        request_id=belief.request_id,
         sequence=1,
         reminded=draft.now,
         usual=usual,
@@ -581,7 +596,7 @@ def _ended(draft: _Draft) -> list[Instant]:
     return [span.ends for span in draft.quiet if span.ends is not None]
 
 
-def _update(draft: _Draft, incident: Incident, outcome: Outcome | None) -> None:
+def _update(draft: _Draft, incident: Incident) -> None:
     belief = draft.belief
     state = belief.state
     worse = State.DOWN if State.DOWN in (state, incident.impact) else State.DEGRADED
@@ -590,7 +605,7 @@ def _update(draft: _Draft, incident: Incident, outcome: Outcome | None) -> None:
         draft.belief = replace(belief, incident=incident)
         _note(draft, incident, str(state), belief.reason)
         return
-    incident = replace(incident, reason=belief.reason, outcome=outcome)
+    incident = replace(incident, reason=belief.reason, outcome=belief.outcome, request_id=belief.request_id)
     kind = Kind(str(state))
     facts = _facts(draft, incident, belief.since)
     _tell(draft, incident, kind, alert.alarm(kind, draft.rules.subject, facts))
@@ -668,7 +683,7 @@ def _facts(draft: _Draft, incident: Incident, since: Instant | None = None) -> F
         outcome=incident.outcome,
         usual=incident.usual,
         measured=_usual(belief.ring[-1:], draft.now),
-        request_id=belief.last_request_id,
+        request_id=incident.request_id,
     )
 
 
@@ -708,6 +723,7 @@ def _raise_config(draft: _Draft) -> None:
         told=State.UNKNOWN,
         reason=f"{belief.last_outcome}: {belief.last_detail}",
         outcome=belief.last_outcome,
+        request_id=belief.last_request_id,
         sequence=1,
         alarmed=tuple(route.channel for route in draft.rules.routes if Kind.CONFIG in route.on),
     )
@@ -746,7 +762,7 @@ def _tick(draft: _Draft) -> None:
         reason = f"nothing heard for {LAPSE} intervals"
         if belief.last_outcome is not None and belief.last_outcome.blame in (Blame.CONFIG, Blame.MONITOR):
             reason = f"{belief.last_outcome}: {belief.last_detail}"
-        draft.belief = replace(belief, state=State.UNKNOWN, since=silent_since, reason=reason)
+        draft.belief = _unknown(belief, silent_since, reason)
         draft.transitions.append(
             Transition(
                 endpoint=belief.endpoint,
@@ -758,11 +774,15 @@ def _tick(draft: _Draft) -> None:
                 reason=reason,
             )
         )
-        _settle(draft, None)
+        _settle(draft)
         return
     _weigh(draft, draft.now)
     _move(draft)
     _remind(draft)
+
+
+def _unknown(belief: Belief, since: Instant, reason: str) -> Belief:
+    return replace(belief, state=State.UNKNOWN, since=since, reason=reason, outcome=None, request_id=None)
 
 
 def _remind(draft: _Draft) -> None:
@@ -799,7 +819,7 @@ def _hush(draft: _Draft, event: Hush) -> None:
         starts, ends = quiet.pop(event.quiet), draft.now
     draft.quiet.append(QuietSpan(endpoint=belief.endpoint, quiet=event.quiet, starts=starts, ends=ends))
     draft.belief = replace(belief, quiet=quiet)
-    _settle(draft, belief.last_outcome)
+    _settle(draft)
 
 
 def _removed(draft: _Draft) -> None:
@@ -852,4 +872,4 @@ def _withdraw(draft: _Draft, event: Withdrawn) -> None:
                 reason=event.why,
             )
         )
-    draft.belief = replace(belief, state=State.UNKNOWN, reason=event.why, runs=Runs(), incident=None)
+    draft.belief = replace(_unknown(belief, belief.since, event.why), runs=Runs(), incident=None)

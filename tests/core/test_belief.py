@@ -290,6 +290,23 @@ def test_an_outage_that_outlives_its_maintenance_is_told_at_the_end() -> None:
     assert stage.updates[0].started == stage.now
 
 
+@pytest.mark.parametrize("last", "gcmt")
+def test_whose_an_outage_is_comes_from_the_look_that_made_it_not_from_the_last(last: str) -> None:
+    stage = Stage().play("g").hush(Quiet.MAINTENANCE, on=True).play("bbb").play(last)
+    stage.hush(Quiet.MAINTENANCE, on=False)
+    assert "Whose: the provider\n" in stage.alerts[0].text
+    assert "Now: " not in stage.alerts[0].text
+
+
+def test_a_reminder_names_the_request_that_it_speaks_of() -> None:
+    stage = Stage(rules=rules(reminder=Span(HOUR)))
+    for number, letter in enumerate("g" + "s" * 3 + "sg" * 40):
+        stage.tell(replace(look(stage.now, letter), request_id=f"req_{number}")).tell_time()
+        stage.now = Instant(stage.now + MINUTE)
+    assert stage.kinds == ["degraded", "reminder"]
+    assert ["Request id: req_3" in alert.text for alert in stage.alerts] == [True, True]
+
+
 def test_a_recovery_under_maintenance_is_told_at_the_end() -> None:
     stage = Stage().play("gbbb").hush(Quiet.MAINTENANCE, on=True).play("gg")
     assert stage.kinds == ["down"]
@@ -512,6 +529,13 @@ def test_a_belief_of_an_older_program_has_no_headroom() -> None:
     assert "headroom" not in raw
     assert belief_from_json(raw).headroom is None
     assert belief_from_json(raw).not_before > 0
+
+
+def test_a_belief_of_an_older_program_does_not_say_what_made_its_state() -> None:
+    raw = belief_json(Stage().play("gbbb").belief)
+    assert raw.pop("made") == [Outcome.HTTP_5XX, "req_1"]
+    assert belief_from_json(raw).outcome is None
+    assert belief_from_json(raw).state is State.DOWN
 
 
 @given(LETTERS)
