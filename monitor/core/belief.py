@@ -7,7 +7,7 @@ Rule 3: `advance` is pure: the same belief and the same event give the same cons
 
 import enum
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from statistics import median
 from typing import assert_never
@@ -762,18 +762,7 @@ def _tick(draft: _Draft) -> None:
         reason = f"nothing heard for {LAPSE} intervals"
         if belief.last_outcome is not None and belief.last_outcome.blame in (Blame.CONFIG, Blame.MONITOR):
             reason = f"{belief.last_outcome}: {belief.last_detail}"
-        draft.belief = _unknown(belief, silent_since, reason)
-        draft.transitions.append(
-            Transition(
-                endpoint=belief.endpoint,
-                sequence=belief.sequence,
-                at=draft.now,
-                effective_at=silent_since,
-                before=belief.state,
-                after=State.UNKNOWN,
-                reason=reason,
-            )
-        )
+        _forget_state(draft, silent_since, reason)
         _settle(draft)
         return
     _weigh(draft, draft.now)
@@ -781,8 +770,26 @@ def _tick(draft: _Draft) -> None:
     _remind(draft)
 
 
-def _unknown(belief: Belief, since: Instant, reason: str) -> Belief:
-    return replace(belief, state=State.UNKNOWN, since=since, reason=reason, outcome=None, request_id=None)
+def _forget_state(draft: _Draft, since: Instant, reason: str) -> None:
+    """Unknown since then, or since it was before."""
+    before = draft.belief
+    if before.state is State.UNKNOWN:
+        since = before.since
+    else:
+        draft.transitions.append(
+            Transition(
+                endpoint=before.endpoint,
+                sequence=before.sequence,
+                at=draft.now,
+                effective_at=since,
+                before=before.state,
+                after=State.UNKNOWN,
+                reason=reason,
+            )
+        )
+    draft.belief = replace(
+        before, state=State.UNKNOWN, since=since, reason=reason, outcome=None, request_id=None
+    )
 
 
 def _remind(draft: _Draft) -> None:
@@ -823,24 +830,35 @@ def _hush(draft: _Draft, event: Hush) -> None:
 
 
 def _removed(draft: _Draft) -> None:
+    """Whatever was held of it ends here: if it comes back, it comes back unknown."""
     belief = draft.belief
-    incident = belief.incident
     why = "the endpoint is no longer configured"
     for quiet, starts in belief.quiet.items():
         draft.quiet.append(QuietSpan(endpoint=belief.endpoint, quiet=quiet, starts=starts, ends=draft.now))
-    if incident is not None:
-        incident = replace(incident, sequence=incident.sequence + 1)
-        draft.alerts += alert.owed(
-            alert.closed(draft.rules.subject, _facts(draft, incident), why),
-            incident=incident.id,
-            sequence=incident.sequence,
-            kind=Kind.CLOSED,
-            endpoint=belief.endpoint,
-            channels=incident.alarmed,
-            at=draft.now,
-        )
+    if belief.incident is not None:
+        incident = _end(draft, belief.incident, alert.closed, why)
         _note(draft, incident, "resolved", f"Closed: {why}", ended=draft.now)
-    draft.belief = replace(belief, incident=None, misconfigured=None, quiet={})
+    if belief.misconfigured is not None:
+        _end(draft, belief.misconfigured, alert.closed, why)
+    _forget_state(draft, draft.now, why)
+    draft.belief = replace(draft.belief, runs=Runs(), holding={}, incident=None, misconfigured=None, quiet={})
+
+
+def _end(
+    draft: _Draft, incident: Incident, words: Callable[[Subject, Facts, str], alert.Message], why: str
+) -> Incident:
+    """Owe the last word of what ends without a recovery to whoever got the alarm."""
+    incident = replace(incident, sequence=incident.sequence + 1)
+    draft.alerts += alert.owed(
+        words(draft.rules.subject, _facts(draft, incident), why),
+        incident=incident.id,
+        sequence=incident.sequence,
+        kind=Kind.CLOSED,
+        endpoint=draft.belief.endpoint,
+        channels=incident.alarmed,
+        at=draft.now,
+    )
+    return incident
 
 
 def _withdraw(draft: _Draft, event: Withdrawn) -> None:
@@ -848,28 +866,8 @@ def _withdraw(draft: _Draft, event: Withdrawn) -> None:
     incident = belief.incident
     if incident is None or incident.started < event.since:
         return
-    incident = replace(incident, sequence=incident.sequence + 1)
-    draft.alerts += alert.owed(
-        alert.withdrawn(draft.rules.subject, _facts(draft, incident), event.why),
-        incident=incident.id,
-        sequence=incident.sequence,
-        kind=Kind.CLOSED,
-        endpoint=belief.endpoint,
-        channels=incident.alarmed,
-        at=draft.now,
-    )
+    incident = _end(draft, incident, alert.withdrawn, event.why)
     _note(draft, incident, WITHDRAWN, event.why, ended=draft.now)
     # From its beginning on we knew nothing: no second of that time counts as down.
-    if belief.state is not State.UNKNOWN:
-        draft.transitions.append(
-            Transition(
-                endpoint=belief.endpoint,
-                sequence=belief.sequence,
-                at=draft.now,
-                effective_at=belief.since,
-                before=belief.state,
-                after=State.UNKNOWN,
-                reason=event.why,
-            )
-        )
-    draft.belief = replace(_unknown(belief, belief.since, event.why), runs=Runs(), incident=None)
+    _forget_state(draft, belief.since, event.why)
+    draft.belief = replace(draft.belief, runs=Runs(), incident=None)

@@ -349,6 +349,36 @@ def test_an_endpoint_that_is_removed_closes_its_incident_with_that_reason() -> N
     assert "no longer configured" in stage.updates[-1].text
 
 
+def test_an_endpoint_that_comes_back_while_it_is_down_has_an_incident_of_its_own() -> None:
+    stage = Stage().play("gbbb").remove()
+    moved = stage.transitions[-1]
+    assert (moved.before, moved.after, moved.effective_at) == (State.DOWN, State.UNKNOWN, stage.now)
+    stage.play("b")
+    assert stage.state is State.UNKNOWN
+    stage.play("bbgg")
+    assert stage.kinds == ["down", "closed", "down", "recovered"]
+    assert len({alert.key for alert in stage.alerts}) == 4
+    assert [alert.incident for alert in stage.alerts[:2]] == [stage.alerts[0].incident] * 2
+    assert [update.sequence for update in stage.updates] == [1, 2, 1, 2]
+    assert "after 3 min" in stage.alerts[-1].title
+
+
+def test_a_rule_that_held_when_an_endpoint_was_removed_does_not_hold_when_it_comes_back() -> None:
+    stage = Stage(rules=degraded(ttft_p50=1000.0)).play("ggggg", ttft_ms=2000.0).remove()
+    assert stage.belief.holding == {}
+    assert (stage.belief.outcome, stage.belief.request_id) == (None, None)
+
+
+def test_an_alarm_about_our_own_configuration_is_closed_with_its_endpoint() -> None:
+    stage = Stage().play("gccc").remove()
+    assert stage.kinds == ["config", "closed"]
+    assert [alert.sequence for alert in stage.alerts] == [1, 2]
+    assert len({alert.incident for alert in stage.alerts}) == 1
+    assert "no longer configured" in stage.alerts[-1].text
+    assert stage.play("ccc").kinds == ["config", "closed", "config"]
+    assert stage.alerts[-1].incident != stage.alerts[0].incident
+
+
 def test_every_message_ends_with_its_reference() -> None:
     for alert in Stage().play("gbbbgg").alerts:
         assert alert.text.splitlines()[-1] == f"[{alert.incident}#{alert.sequence}]"
