@@ -14,7 +14,7 @@ from typing import assert_never
 
 from monitor.core import alert
 from monitor.core.alert import Alert, Facts, Kind, Route, Subject, Usual
-from monitor.core.degraded import DegradedRules, Sample, evaluate
+from monitor.core.degraded import DegradedRules, Sample, evaluate, inside
 from monitor.core.headroom import Headroom
 from monitor.core.instant import SECOND, Instant, Span, as_datetime, say
 from monitor.core.integrity import NO_FLAW, Flaw, of_stream
@@ -570,7 +570,9 @@ def _settle(draft: _Draft) -> None:
 def _open(draft: _Draft) -> None:
     belief = draft.belief
     started = max([belief.since, *_ended(draft)])
-    usual = _usual(belief.ring, started)
+    limits = draft.rules.degraded
+    # A rule holds once half of its window is beyond the limit: that half is not what was before.
+    before = belief.ring if limits is None else inside(limits, belief.holding.keys(), belief.ring)
     incident = Incident(
         id=incident_id(belief.endpoint, Instant(started)),
         started=Instant(started),
@@ -581,7 +583,7 @@ def _open(draft: _Draft) -> None:
         request_id=belief.request_id,
         sequence=1,
         reminded=draft.now,
-        usual=usual,
+        usual=_usual(before, started),
     )
     _tell(
         draft,

@@ -425,6 +425,21 @@ def test_an_outage_older_than_the_end_of_its_maintenance_is_told_with_both_times
     ]
 
 
+def test_what_was_before_a_rule_held_is_told_of_the_looks_inside_its_limit() -> None:
+    stage = Stage(rules=degraded(ttft_p50=1000.0)).play("g" * 30).play("g" * 20, ttft_ms=3000.0)
+    assert "Before: first token 600 ms, 100 tokens/s" in stage.alerts[0].text.splitlines()
+
+
+def test_where_no_look_was_inside_the_limit_nothing_is_said_of_before() -> None:
+    stage = Stage(rules=degraded(ttft_p50=1000.0)).play("g" * 9, ttft_ms=3000.0)
+    assert "Before" not in stage.alerts[0].text
+
+
+def test_slow_words_are_no_measure_of_what_was_before() -> None:
+    limits = degraded(output_speed_p50=150.0, ttft_p95=900.0)
+    assert "Before" not in Stage(rules=limits).play("g" * 9).alerts[0].text
+
+
 def test_what_to_do_about_a_rate_limit_is_not_what_to_do_about_slowness() -> None:
     throttled, slow = Stage().play("gttt").alerts[0], Stage().play("gsss").alerts[0]
     assert "Do: Probe less often or ask for more quota" in throttled.text
