@@ -292,6 +292,8 @@ class _Draft:
     updates: list[Update] = field(default_factory=list)
     alerts: list[Alert] = field(default_factory=list)
     quiet: list[QuietSpan] = field(default_factory=list)
+    cleared: str = ""
+    """Why rules that held do so no longer; empty: none cleared."""
 
     @property
     def lapse(self) -> Span:
@@ -439,11 +441,13 @@ def _weigh(draft: _Draft, at: Instant) -> None:
         if belief.holding:
             draft.belief = replace(belief, holding={}, cleared=draft.now)
         return
-    holding = {
-        rule.name: belief.holding.get(rule.name, at)
-        for rule in evaluate(limits, belief.ring, draft.now)
-        if rule.holds(belief.holding)
-    }
+    rules = evaluate(limits, belief.ring, draft.now)
+    holding = {rule.name: belief.holding.get(rule.name, at) for rule in rules if rule.holds(belief.holding)}
+    draft.cleared = "; ".join(
+        rule.words_when_cleared(limits.over)
+        for rule in rules
+        if rule.name in belief.holding and rule.name not in holding
+    )
     if holding.keys() != belief.holding.keys():
         cleared = at if belief.holding.keys() - holding.keys() else belief.cleared
         draft.belief = replace(belief, holding=holding, cleared=cleared)
@@ -515,7 +519,8 @@ def _next(draft: _Draft, look: Look | None) -> _Move | None:
         case State.DEGRADED:
             if belief.runs.ok.alive(now, lapse) >= rules.up_after and not belief.holding:
                 since = max(belief.runs.ok.started, min(belief.cleared, now))
-                return _Move(State.UP, Instant(since), _in_a_row(belief.runs.ok, "good look"))
+                reason = draft.cleared or _in_a_row(belief.runs.ok, "good look")
+                return _Move(State.UP, Instant(since), reason)
     return None
 
 

@@ -58,16 +58,30 @@ class Rule:
         held = self.name in before
         if self.value is None:
             return held
-        if self.is_lower:
-            return self.value < (self.limit * 1.1 if held else self.limit)
-        return self.value > (self.limit * 0.9 if held else self.limit)
+        edge = self.clears if held else self.limit
+        return self.value < edge if self.is_lower else self.value > edge
+
+    @property
+    def clears(self) -> float:
+        """10 % inside the limit."""
+        return self.limit * (1.1 if self.is_lower else 0.9)
 
     def words(self, over: Span) -> str:
-        sort = "at least" if self.is_lower else "at most"
-        value, limit = _quantity(self.name, self.value), _quantity(self.name, self.limit)
+        """Why it holds."""
+        limit = _quantity(self.name, self.limit)
+        if self.value is None:
+            return f"{self.name} was beyond its limit of {limit}, and too few looks since then could clear it"
+        if not self.holds({}):
+            limit += f", clears at {_quantity(self.name, self.clears)}"
+        value = _quantity(self.name, self.value)
         if self.told:
-            return f"{self.told} over the last {say(over)}: {value}, {sort} {limit}"
-        return f"{self.name} is {value} over the last {say(over)}, {sort} {limit}"
+            return f"{self.told} over the last {say(over)}: {value} (limit {limit})"
+        return f"{self.name} is {value} over the last {say(over)} (limit {limit})"
+
+    def words_when_cleared(self, over: Span) -> str:
+        """Why it holds no longer."""
+        value, limit = _quantity(self.name, self.value), _quantity(self.name, self.limit)
+        return f"{self.name} is back at {value} over the last {say(over)} (limit {limit})"
 
 
 def _quantity(name: str, value: float | None) -> str:

@@ -240,7 +240,7 @@ def test_a_p50_rule_needs_five_looks_and_then_degrades() -> None:
     assert stage.state is State.UP
     stage.play("g", ttft_ms=2000.0)
     assert stage.state is State.DEGRADED
-    assert "ttft_p50 is 2,000 ms over the last 30 min, at most 1,000 ms" in stage.belief.reason
+    assert "ttft_p50 is 2,000 ms over the last 30 min (limit 1,000 ms)" in stage.belief.reason
 
 
 def test_a_rule_clears_only_ten_percent_inside_its_limit() -> None:
@@ -251,6 +251,28 @@ def test_a_rule_clears_only_ten_percent_inside_its_limit() -> None:
     assert stage.state is State.DEGRADED
     stage.play("g" * 12, ttft_ms=850.0)
     assert stage.state is State.UP
+    assert stage.belief.reason == "ttft_p50 is back at 900 ms over the last 10 min (limit 1,000 ms)"
+
+
+def test_a_rule_that_holds_inside_its_limit_says_where_it_clears() -> None:
+    limits = degraded(ttft_p50=1000.0, over=Span(10 * MINUTE))
+    stage = Stage(rules=limits).play("g" * 10, ttft_ms=1500.0).play("bbb").play("g" * 10, ttft_ms=950.0)
+    assert stage.belief.reason == (
+        "works again, but ttft_p50 is 1,500 ms over the last 10 min (limit 1,000 ms)"
+    )
+    stage.play("bbb").play("g" * 2, ttft_ms=950.0)
+    assert stage.belief.reason == (
+        "works again, but ttft_p50 is 950 ms over the last 10 min (limit 1,000 ms, clears at 900 ms)"
+    )
+
+
+def test_a_rule_that_holds_for_want_of_looks_says_so() -> None:
+    stage = Stage(rules=degraded(ttft_p50=1000.0)).play("g" * 10, ttft_ms=1500.0).play("b" * 40 + "gg")
+    assert stage.belief.reason == (
+        "works again, but ttft_p50 was beyond its limit of 1,000 ms,"
+        " and too few looks since then could clear it"
+    )
+    assert "unknown" not in stage.alerts[-1].text
 
 
 def test_an_error_rate_needs_ten_judged_looks() -> None:
