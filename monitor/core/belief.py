@@ -90,6 +90,8 @@ class Runs:
 
     bad: Run = NO_RUN
     working: Run = NO_RUN
+    good: Run = NO_RUN
+    """The `ok` looks of the working run, whatever working or throttled look came between them."""
     ok: Run = NO_RUN
     degraded: Run = NO_RUN
     throttled: Run = NO_RUN
@@ -97,19 +99,23 @@ class Runs:
 
     def after(self, blame: Blame | None, at: Instant, lapse: Span) -> "Runs":
         """The runs with one more look."""
+        working = self.working.extended(at, lapse)
+        good = self.good if working.count > 1 else NO_RUN
         match blame:
             case None:
-                return Runs(working=self.working.extended(at, lapse), ok=self.ok.extended(at, lapse))
+                return Runs(working=working, good=good.extended(at, lapse), ok=self.ok.extended(at, lapse))
             case Blame.DEGRADED:
-                return Runs(
-                    working=self.working.extended(at, lapse),
-                    degraded=self.degraded.extended(at, lapse),
-                )
+                return Runs(working=working, good=good, degraded=self.degraded.extended(at, lapse))
             case Blame.PROVIDER:
                 return Runs(bad=self.bad.extended(at, lapse))
             case Blame.THROTTLED:
                 # Neither working nor bad, so it breaks neither of those two runs.
-                return Runs(bad=self.bad, working=self.working, throttled=self.throttled.extended(at, lapse))
+                return Runs(
+                    bad=self.bad,
+                    working=self.working,
+                    good=self.good,
+                    throttled=self.throttled.extended(at, lapse),
+                )
             case Blame.CONFIG:
                 return replace(self, config=self.config.extended(at, lapse))
             case Blame.MONITOR:
@@ -536,7 +542,7 @@ def _from_down(draft: _Draft) -> _Move | None:
     since = belief.runs.working.started
     if belief.holding:
         return _Move(State.DEGRADED, since, f"works again, but {_rule_words(draft)}", belief.last_outcome)
-    if belief.runs.degraded.count >= rules.up_after:
+    if not belief.runs.good.count:
         reason = f"works again, but {belief.last_outcome}: {belief.last_detail}"
         return _Move(State.DEGRADED, since, reason, belief.last_outcome)
     return _Move(State.UP, since, _in_a_row(belief.runs.working, "working look"))

@@ -99,6 +99,27 @@ def test_an_outage_that_ends_slow_ends_degraded() -> None:
     assert stage.updates[-1].impact is State.DOWN
 
 
+@pytest.mark.parametrize("between", ["t", "tt", "c", "m", "tm"])
+def test_an_outage_ends_degraded_if_all_looks_that_worked_were_whatever_came_between(between: str) -> None:
+    stage = Stage().play(f"gbbbs{between}s")
+    assert stage.state is State.DEGRADED
+    assert stage.kinds == ["down", "degraded"]
+
+
+@pytest.mark.parametrize("working", ["gs", "sg", "gts", "stg", "gmtsc"])
+def test_an_outage_ends_up_if_any_look_that_worked_was_good(working: str) -> None:
+    stage = Stage().play("gbbb" + working)
+    assert stage.state is State.UP
+    assert stage.kinds == ["down", "recovered"]
+
+
+def test_a_good_look_counts_no_longer_than_its_run() -> None:
+    three = rules(up_after=3)
+    assert Stage(rules=three).play("gbbbgsbsss").state is State.DEGRADED
+    assert Stage(rules=three).play("gbbbgttttsss").state is State.DEGRADED
+    assert Stage(rules=three).play("gbbbgttss").state is State.UP
+
+
 def test_three_slow_looks_in_a_row_are_degraded() -> None:
     stage = Stage().play("gsss")
     assert stage.state is State.DEGRADED
