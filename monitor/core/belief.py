@@ -144,7 +144,7 @@ class Incident:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Belief:
-    """What is held true of one endpoint. `sequence` counts the events that made it."""
+    """What is held true of one endpoint. `sequence` grows with each event."""
 
     endpoint: str
     sequence: int = 0
@@ -479,32 +479,42 @@ class _Move:
 
 
 def _move(draft: _Draft, look: Look | None = None) -> None:
-    """Change the state if the table says so, and say what follows from it."""
-    move = _next(draft, look)
-    if move is not None:
-        before = draft.belief
-        # A run that outlived a silence began before it; no moment belongs to two states.
-        since = max(move.effective_at, before.since)
-        draft.belief = replace(
-            before,
-            state=move.after,
-            since=since,
-            reason=move.reason,
-            outcome=move.outcome,
-            request_id=None if move.outcome is None else before.last_request_id,
-        )
-        draft.transitions.append(
-            Transition(
-                endpoint=before.endpoint,
-                sequence=before.sequence,
-                at=draft.now,
-                effective_at=since,
-                before=before.state,
-                after=move.after,
-                reason=move.reason,
-            )
-        )
+    """Change the state until the table says no more, and say what follows from where that ends.
+
+    A state that the same look ends again is history, but nobody is told of it: after a silence
+    `up` would be a false all-clear where a rule still holds.
+    """
+    while (move := _next(draft, look)) is not None:
+        if draft.transitions:
+            # Each transition has a sequence of its own.
+            draft.belief = replace(draft.belief, sequence=draft.belief.sequence + 1)
+        _change(draft, move)
     _settle(draft)
+
+
+def _change(draft: _Draft, move: _Move) -> None:
+    before = draft.belief
+    # A run that outlived a silence began before it; no moment belongs to two states.
+    since = max(move.effective_at, before.since)
+    draft.belief = replace(
+        before,
+        state=move.after,
+        since=since,
+        reason=move.reason,
+        outcome=move.outcome,
+        request_id=None if move.outcome is None else before.last_request_id,
+    )
+    draft.transitions.append(
+        Transition(
+            endpoint=before.endpoint,
+            sequence=before.sequence,
+            at=draft.now,
+            effective_at=since,
+            before=before.state,
+            after=move.after,
+            reason=move.reason,
+        )
+    )
 
 
 def _next(draft: _Draft, look: Look | None) -> _Move | None:

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -254,6 +255,49 @@ def test_a_look_that_we_could_not_time_might_as_well_not_have_been(
 
 
 # Rules over a window
+
+
+def test_a_silence_ends_no_incident_while_its_rule_holds() -> None:
+    stage = Stage(rules=degraded(ttft_p50=1000.0)).play("g" * 8, ttft_ms=3000.0).play("mmmmm").tell_time()
+    assert stage.state is State.UNKNOWN
+    back = stage.now
+    stage.play("g", ttft_ms=3000.0)
+    assert stage.state is State.DEGRADED
+    assert [(one.before, one.after, one.effective_at) for one in stage.transitions[-2:]] == [
+        (State.UNKNOWN, State.UP, back),
+        (State.UP, State.DEGRADED, back),
+    ]
+    assert len({one.sequence for one in stage.transitions}) == len(stage.transitions)
+    assert stage.kinds == ["degraded", "degraded"]
+    stage.play("g" * 30, ttft_ms=300.0)
+    assert stage.kinds == ["degraded", "degraded", "recovered"]
+    assert len({alert.incident for alert in stage.alerts}) == 1
+
+
+def test_slow_looks_that_end_an_outage_late_are_no_all_clear() -> None:
+    stage = Stage(rules=rules(up_after=4)).play("gbbbgsss")
+    assert stage.state is State.DEGRADED
+    assert stage.kinds == ["down", "degraded"]
+
+
+@given(st.lists(st.sampled_from("gbstcmG"), max_size=60), st.integers(1, 4), st.integers(1, 4))
+def test_the_state_table_always_comes_to_rest(letters: list[str], down_after: int, up_after: int) -> None:
+    limits = replace(
+        degraded(ttft_p50=1000.0, error_rate=30.0, over=Span(10 * MINUTE)),
+        down_after=down_after,
+        up_after=up_after,
+    )
+    stage = Stage(rules=limits)
+    for letter in letters:
+        stage.play(letter.lower(), ttft_ms=2000.0 if letter == "G" else 600.0).tell_time()
+    assert len({one.sequence for one in stage.transitions}) == len(stage.transitions)
+    for one, other in pairwise(stage.transitions):
+        assert other.before is one.after
+        assert other.effective_at >= one.effective_at
+        assert other.sequence > one.sequence
+    told = [one for one in stage.kinds if one in ("degraded", "down", "recovered")]
+    # The newest message says how it stands.
+    assert (stage.belief.incident is None) == (not told or told[-1] == "recovered")
 
 
 def test_a_p50_rule_needs_five_looks_and_then_degrades() -> None:
