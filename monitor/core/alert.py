@@ -344,14 +344,15 @@ def settle(*, created: Instant, attempts: int, sent: bool, others_passed: bool, 
     return Settled(Fate.LATER, Instant(now + wait))
 
 
-def as_one(backlog: Sequence[Alert]) -> tuple[str, str]:
+def as_one(backlog: Sequence[Alert], timezone: tzinfo | None) -> tuple[str, str]:
     """Title and text for several messages of one incident that go out late, together.
 
-    The newest comes first and gives the title; the reference of the newest stays last.
+    The newest comes first and gives the title; the reference of the newest stays last. `timezone`
+    is the site's.
     """
     newest = backlog[-1]
     if len(backlog) == 1:
         return newest.title, newest.text
     body, reference = newest.text.rsplit("\n", 1)
-    earlier = [f"- {clock(alert.created, None)} {alert.title}" for alert in backlog[:-1]]
+    earlier = [f"- {clock(alert.created, timezone)} {alert.title}" for alert in backlog[:-1]]
     return newest.title, "\n".join((body, "Delayed; not delivered in time:", *earlier, reference))

@@ -174,6 +174,7 @@ def test_a_channel_that_comes_back_gets_an_outage_that_is_over_as_one_message(
     home = sqlite_home
     receiver.behave("refuse")
     home.configure(
+        SITE,
         alerting(down_after=1, up_after=1),
         channel("ops", receiver.url),
         website("acme", simulated.health_url("acme")),
@@ -187,7 +188,7 @@ def test_a_channel_that_comes_back_gets_an_outage_that_is_over_as_one_message(
     assert message.title.startswith("RECOVERED: acme health, after")
     *_, delayed, earlier, reference = message.text.splitlines()
     assert delayed == "Delayed; not delivered in time:"
-    assert re.fullmatch(r"- [-0-9]+ [0-9:]+ UTC DOWN: acme health", earlier)
+    assert re.fullmatch(r"- [-0-9]+ [0-9:]+ CES?T DOWN: acme health", earlier)
     assert reference.endswith("#2]")
     assert daemon.stop()[0] == 0
     rows = home.records().rows("SELECT kind, sent_at, attempts FROM alert ORDER BY sequence")
