@@ -203,6 +203,7 @@ def still(subject: Subject, facts: Facts, state: str) -> Message:
         *_beginning(facts, subject),
         f"What: {facts.reason}",
         *_blame(facts, subject),
+        f"Do: {_advice(Kind(state), facts.outcome, subject)}",
     ]
     return Message(
         f"STILL {state.upper()}: {subject.title}, for {_for(facts)}", _closed_by_link(lines, subject)

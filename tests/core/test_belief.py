@@ -500,6 +500,7 @@ def test_a_message_says_since_when_the_state_is_and_when_the_incident_began() ->
         "The incident began 2027-01-15 08:01:00 UTC (1 h 33 min).",
     ]
     assert stage.alerts[-1].title == "STILL DOWN: Acme one, for 1 h 3 min"
+    assert any(line.startswith("Do: Route traffic to another provider") for line in still)
     recovered = stage.play("gg").alerts[-1]
     assert recovered.title == "RECOVERED: Acme one, after 1 h 33 min"
 

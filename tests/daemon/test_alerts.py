@@ -27,6 +27,7 @@ acme/gpt-x is still down, since TIME (LENGTH).
 What: 2 failures in a row, last: http_5xx: status 503: <b>503</b> & "no" 'healthy' *upstream* _here_ `x` <!channel> \u00fc\ufffd
 Whose: the provider (their page: https://acme.example/status)
 Request id: req_sim_N
+Do: Route traffic to another provider, and give theirs the request id if you open a ticket.
 https://status.me.example/endpoints/acme/gpt-x
 [INCIDENT#2]"""
 
