@@ -20,7 +20,7 @@ from monitor.core.budget import FREE, Price, cost_usd
 from monitor.core.figures import Figures
 from monitor.core.headroom import Headroom
 from monitor.core.headroom import read as read_limits
-from monitor.core.instant import MILLISECOND, SECOND, Instant, iso
+from monitor.core.instant import MILLISECOND, SECOND, Instant, say
 from monitor.core.integrity import NO_FLAW, Flaw, flaws
 from monitor.core.observation import Observation
 from monitor.core.outcome import Outcome
@@ -226,8 +226,8 @@ class Pipeline:
         until = throttled_until(belief, watched.rules.interval, now)
         if until is not None:
             return Outcome.RATE_LIMITED, (
-                f"throttled; next look at {iso(watched.grid.next(until))},"
-                f" because the provider asked us to wait until {iso(until)}"
+                "throttled; not asked, because the provider wanted to be left alone"
+                f" for another {say(until - now)}"
             )
         refused = self._purse.reserve(watched.id, watched.worst_cost, now)
         return None if refused is None else (Outcome.BUDGET_EXHAUSTED, refused.reason)

@@ -257,8 +257,8 @@ def test_a_story_of_hidden_endpoints_is_no_public_story():
             "Works again after 4 min: 2 working looks in a row",
         ),
         (
-            "ttft_p50 is 900 ms over the last 30 min, at most 800 ms",
-            "ttft_p50 is 900 ms over the last 30 min, at most 800 ms",
+            "ttft_p50 is 900 ms over the last 30 min (limit 800 ms)",
+            "ttft_p50 is 900 ms over the last 30 min (limit 800 ms)",
         ),
         ("Closed: the endpoint is no longer configured", "Closed: the endpoint is no longer configured"),
         ("http_5xx: a: stalled: b", "http_5xx"),
