@@ -39,6 +39,8 @@ _CHANNELS = {
     "response.function_call_arguments.delta": Channel.OTHER,
     "response.custom_tool_call_input.delta": Channel.OTHER,
 }
+_STATUSES = {"response.completed": "completed", "response.incomplete": "incomplete"}
+"""What the last event's own name says, where a gateway leaves the status out of what it holds."""
 _PARTS = {
     "output_text": ("text", Channel.ANSWER),
     "refusal": ("refusal", Channel.OTHER),
@@ -96,7 +98,9 @@ class Dialect:
         elif kind in ("response.created", "response.in_progress", "response.queued"):
             introduce(reading, table(said.get("response")))
         elif kind in ("response.completed", "response.incomplete", "response.done"):
-            _ended(reading, table(said.get("response")))
+            response = said.get("response") or {}
+            if type(response) is dict:
+                _ended(reading, response, _STATUSES.get(kind))
         elif kind == "response.failed":
             _failed(reading, table(said.get("response")))
         elif kind == "error" or said.get("error"):
@@ -106,7 +110,7 @@ class Dialect:
         """A response in one piece."""
         said = table(answer)
         if "output" in said or "status" in said:
-            _ended(reading, said)
+            _ended(reading, said, None)
 
     def usage(self, said: object) -> Usage | None:
         """The counts; `output_tokens` holds the reasoning."""
@@ -128,8 +132,8 @@ def _whole_text(reading: Reading, said: str) -> None:
         reading.token(said, Channel.ANSWER)
 
 
-def _ended(reading: Reading, response: dict[str, Any]) -> None:
-    """The last event, which holds the whole response."""
+def _ended(reading: Reading, response: dict[str, Any], otherwise: str | None) -> None:
+    """The last event, which holds the whole response; `otherwise` is its status where it says none."""
     introduce(reading, response)
     if response.get("usage"):
         reading.usage = response["usage"]
@@ -137,7 +141,7 @@ def _ended(reading: Reading, response: dict[str, Any]) -> None:
         for item in tables(response.get("output")):
             for part in (*tables(item.get("content")), *tables(item.get("summary"))):
                 _part(reading, part)
-    status = response.get("status")
+    status = response.get("status") or otherwise
     if response.get("error") or status == "failed":
         _failed(reading, response)
     elif status in ("completed", "incomplete"):

@@ -125,6 +125,22 @@ CASES = {
         answer="pong",
         finish_reason="completed",
     ),
+    "a gateway leaves the status out": Case(
+        outcome=Outcome.OK,
+        body=typed(*OPEN, text("pong"), event("completed", response={"usage": usage(30, 5)})),
+        tokens=[(ANSWER, 4)],
+        answer="pong",
+        finish_reason="completed",
+        usage=KNOWN,
+    ),
+    "a gateway leaves the status out of what is cut": Case(
+        outcome=Outcome.OK,
+        body=typed(*OPEN, text("pong"), event("incomplete", response={"usage": usage(30, 5)} | CUT)),
+        tokens=[(ANSWER, 4)],
+        answer="pong",
+        finish_reason="max_output_tokens",
+        usage=KNOWN,
+    ),
     "litellm writes no event lines": Case(
         outcome=Outcome.OK,
         body=plain(*OPEN, *MESSAGE, text("pong"), close(usage=usage(30, 5)), "data: [DONE]"),
