@@ -90,9 +90,10 @@ def judge(
     *,
     model: str | None,
     limits: tuple[Limit, ...] = (),
+    received_at: Instant | None = None,
 ) -> Verdict:
     """Judge one look. `model` is the model asked for; None for a plain check. `limits` are those that
-    the reply told of."""
+    the reply told of, `received_at` when it came, by our own clock; None: nobody knows."""
     figures = measure(seen)
     ruling = _rule(seen, expect, learnt, figures, model)
     detail = ruling.detail
@@ -103,7 +104,7 @@ def judge(
         detail=detail,
         figures=figures,
         learnt=_learn(seen, ruling.outcome, learnt),
-        retry_after=_stay_away(seen, limits) if ruling.outcome is Outcome.RATE_LIMITED else None,
+        retry_after=_stay_away(seen, limits, received_at) if ruling.outcome is Outcome.RATE_LIMITED else None,
     )
 
 
@@ -468,9 +469,9 @@ def _slow(figures: Figures, expect: Expect) -> _Ruling | None:
     return _Ruling(Outcome.SLOW, words)
 
 
-def _stay_away(seen: Observation, limits: tuple[Limit, ...]) -> Span | None:
+def _stay_away(seen: Observation, limits: tuple[Limit, ...], received_at: Instant | None) -> Span | None:
     """What the headers ask for, else the body; else until the limits that are used up come back."""
-    said = retry_after(seen.headers)
+    said = retry_after(seen.headers, received_at)
     if said is None and seen.error is not None and seen.error.retry_s:
         said = _bounded(seen.error.retry_s)
     if said is None:
@@ -479,10 +480,11 @@ def _stay_away(seen: Observation, limits: tuple[Limit, ...]) -> Span | None:
     return said
 
 
-def retry_after(headers: Mapping[str, str]) -> Span | None:
+def retry_after(headers: Mapping[str, str], received_at: Instant | None) -> Span | None:
     """What `Retry-After-Ms` or `Retry-After` asks for, at most 15 minutes; None if neither makes sense.
 
-    A date is taken relative to the server's own `Date`, so that our clocks need not agree.
+    A date is taken relative to the server's own `Date`, so that our clocks need not agree; relative to
+    `received_at` where that is missing or makes no sense.
     """
     exact = headers.get("retry-after-ms", "").strip()
     if _PLAIN_NUMBER.fullmatch(exact):
@@ -490,7 +492,9 @@ def retry_after(headers: Mapping[str, str]) -> Span | None:
     said = headers.get("retry-after", "").strip()
     if _PLAIN_NUMBER.fullmatch(said):
         return _bounded(float(said))
-    now, then = http_date(headers.get("date", "")), http_date(said)
+    then, now = http_date(said), http_date(headers.get("date", ""))
+    if now is None:
+        now = received_at
     return None if now is None or then is None else _bounded((then - now) / SECOND)
 
 

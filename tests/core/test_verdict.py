@@ -1,12 +1,13 @@
 """What facts amount to, and whose fault it is."""
 
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 
 from monitor.core.headroom import Kind, Limit
 from monitor.core.identity import is_same_model
-from monitor.core.instant import SECOND
+from monitor.core.instant import SECOND, Instant, instant
 from monitor.core.observation import DETAIL_KEPT, Observation, Timer, Usage, VendorError, clean
 from monitor.core.outcome import BLAME, Blame, Outcome
 from monitor.core.timeline import Channel, Timeline, Token
@@ -313,15 +314,28 @@ def test_cleaned_text_is_printable_and_cleaning_twice_changes_nothing(text: str)
     ("said", "seconds"), [("30", 30), ("1.5", 1.5), ("99999", 900), ("0", None), ("-1", None), ("soon", None)]
 )
 def test_retry_after_is_read_in_seconds_and_bounded(said: str, seconds: float | None) -> None:
-    span = retry_after({"retry-after": said})
+    span = retry_after({"retry-after": said}, None)
     assert span == (None if seconds is None else seconds * SECOND)
 
 
 def test_retry_after_as_a_date_is_taken_by_the_servers_own_clock() -> None:
     now, then = "Sun, 22 Nov 2026 10:00:00 GMT", "Sun, 22 Nov 2026 10:01:30 GMT"
-    assert retry_after({"retry-after": then, "date": now}) == 90 * SECOND
-    assert retry_after({"retry-after": now, "date": then}) is None
-    assert retry_after({"retry-after": then}) is None
+    ours = instant(datetime(2030, 1, 1, tzinfo=UTC))
+    assert retry_after({"retry-after": then, "date": now}, ours) == 90 * SECOND
+    assert retry_after({"retry-after": now, "date": then}, ours) is None
+
+
+@pytest.mark.parametrize("date", [{}, {"date": "yesterday"}])
+def test_retry_after_as_a_date_is_taken_by_our_clock_where_the_server_tells_none(
+    date: dict[str, str],
+) -> None:
+    received = instant(datetime(2026, 11, 22, 10, 0, 0, tzinfo=UTC))
+    headers = {"retry-after": "Sun, 22 Nov 2026 10:01:30 GMT", **date}
+    assert retry_after(headers, received) == 90 * SECOND
+    assert retry_after(headers, Instant(received + 90 * SECOND)) is None
+    assert retry_after(headers, None) is None
+    limited = judge(refusal(429, headers=headers), Expect(), Learnt(), model=MODEL, received_at=received)
+    assert limited.retry_after == 90 * SECOND
 
 
 @pytest.mark.parametrize(
@@ -329,14 +343,14 @@ def test_retry_after_as_a_date_is_taken_by_the_servers_own_clock() -> None:
 )
 def test_a_hostile_retry_after_is_none(said: str) -> None:
     date = "Sun, 22 Nov 2026 10:00:00 GMT"
-    assert retry_after({"retry-after": said, "date": date}) is None
-    assert retry_after({"retry-after": date, "date": said}) is None
-    assert retry_after({"retry-after-ms": said}) is None
+    assert retry_after({"retry-after": said, "date": date}, None) is None
+    assert retry_after({"retry-after": date, "date": said}, None) is None
+    assert retry_after({"retry-after-ms": said}, None) is None
 
 
 def test_milliseconds_are_the_better_retry_after() -> None:
-    assert retry_after({"retry-after-ms": "1250", "retry-after": "2"}) == 1_250_000
-    assert retry_after({"retry-after-ms": "soon", "retry-after": "2"}) == 2 * SECOND
+    assert retry_after({"retry-after-ms": "1250", "retry-after": "2"}, None) == 1_250_000
+    assert retry_after({"retry-after-ms": "soon", "retry-after": "2"}, None) == 2 * SECOND
 
 
 def test_where_nobody_says_how_long_the_limits_that_are_used_up_do() -> None:
