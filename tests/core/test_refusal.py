@@ -24,6 +24,21 @@ def error(**words) -> VendorError:
         error(message="Slow down. See https://vendor.example/billing/credits/usage-limit for more."),
         error(message="Requests rate limit exceeded"),
         error(code="429"),
+        error(
+            code="429",
+            type="RESOURCE_EXHAUSTED",
+            message="Quota exceeded for aiplatform.googleapis.com/generate_content_requests_per_minute_per_project_"
+            "per_base_model with base model: acme. Please submit a quota increase request.",
+        ),
+        error(code="429", type="RESOURCE_EXHAUSTED", message=QUOTA_WORDS, retry_s=34.0),
+        error(
+            code="token_quota_exceeded",
+            type="too_many_tokens_error",
+            message="Tokens per minute limit exceeded - too many tokens processed.",
+        ),
+        error(message="Quota reached: 3 RPM"),
+        error(message="Your quota of 20 requests/min is used up. Add credits for more."),
+        error(code="Throttling.RateQuota", message="Requests rate limit exceeded"),
         None,
     ],
 )
@@ -42,6 +57,16 @@ def test_too_fast_is_no_empty_wallet_whatever_the_message_talks_of(said):
         error(message="Rate limit exceeded: free-models-per-day. Add 10 credits to unlock 1000"),
         error(message="This account has no credits left"),
         error(message="You have reached your monthly spending limit"),
+        error(type="RESOURCE_EXHAUSTED", message="Your project exceeded its spending cap.", retry_s=9.0),
+        error(type="RESOURCE_EXHAUSTED", reasons=("RequestsPerDay",), message=QUOTA_WORDS, retry_s=9.0),
+        error(message="Quota exceeded for metric requests_per_day, limit 3 requests per minute"),
+        error(message="Your account is out of quota"),
+        error(message="You have no remaining quota"),
+        error(message="Free tier quota reached"),
+        error(message="monthly token quota reached"),
+        error(message="Your quota is used up for today"),
+        error(code="quota", message="no"),
+        error(code="quota_exceeded", type="rate_limit_error"),
     ],
 )
 def test_an_empty_wallet_is_no_throttling_whatever_its_type(said):
