@@ -319,11 +319,11 @@ def _said(error: VendorError | None, body: str = "") -> str:
 
 def _refusal(seen: Observation, learnt: Learnt, model: str) -> _Ruling:
     """A status other than 200 from a language model."""
-    status, error = seen.status, seen.error
+    status, error = seen.status, seen.error or _in_words(seen.body)
     assert status is not None
     # RFC 9110, 15: what HTTP does not have is taken for a failure of the server.
     unheard = "" if status < 600 else ", which HTTP does not have"
-    said = f"status {status}{unheard}: {_said(error, seen.body)}"
+    said = f"status {status}{unheard}: {_said(seen.error, seen.body)}"
     if status in (400, 429) and is_quota(error):
         return _Ruling(Outcome.QUOTA_EXHAUSTED, f"{said}. Add credit or raise the limit at the provider.")
     if status == 429:
@@ -349,6 +349,12 @@ def _refusal(seen: Observation, learnt: Learnt, model: str) -> _Ruling:
             f"status {status}: redirects are not followed; put the final address into base_url",
         )
     return _Ruling(Outcome.BAD_REQUEST, said)
+
+
+def _in_words(body: str) -> VendorError | None:
+    """What a refusal in plain words says: not a page, whose markup may hold any word, nor other JSON."""
+    words = body.strip()
+    return VendorError(message=words) if words and words[0] not in "<{[" else None
 
 
 _BY_STATUS: dict[int, tuple[Outcome, str]] = {

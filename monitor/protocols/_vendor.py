@@ -72,7 +72,7 @@ def vendor_error(payload: object, *, in_stream: bool) -> VendorError | None:
     code = _code(inner)
     if not message and code is None:
         return None
-    kind = inner.get("type") or inner.get("status") or kind
+    kind = inner.get("type") or inner.get("error_type") or inner.get("status") or kind  # TGI: error_type
     told = isinstance(kind, str) and kind not in (message, "error")
     return VendorError(
         code=code,

@@ -95,5 +95,8 @@ def test_a_message_about_a_key_is_no_code_about_one():
 def test_overload_is_told_by_code_type_or_message():
     assert is_overload(error(code="529"))
     assert is_overload(error(type="overloaded_error"))
+    assert is_overload(error(code="slow_down", message="Slow down"))
+    assert is_overload(error(message="This model is currently experiencing high demand."))
+    assert is_overload(error(message="Model too busy"))
     assert is_overload(error(message="The model is overloaded. Please try again later."))
     assert not is_overload(error(code="503", message="The service is currently unavailable."))

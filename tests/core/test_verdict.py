@@ -132,6 +132,25 @@ def test_a_refusal_is_told_by_its_status_and_by_what_it_says(
     assert ask(refusal(status, error)).outcome is outcome
 
 
+@pytest.mark.parametrize(
+    ("status", "body", "outcome"),
+    [
+        (429, "You have exceeded your quota: insufficient_quota", Outcome.QUOTA_EXHAUSTED),
+        (429, '"Your credit balance is too low"', Outcome.QUOTA_EXHAUSTED),
+        (429, "too many requests", Outcome.RATE_LIMITED),
+        (503, "Service Unavailable: server is overloaded", Outcome.OVERLOADED),
+        (503, "no healthy upstream", Outcome.HTTP_5XX),
+        (503, '<body class="overloaded">', Outcome.HTTP_5XX),
+        (503, '{"echo": "overloaded"}', Outcome.HTTP_5XX),
+        (429, "  <p>Out of quota", Outcome.RATE_LIMITED),
+    ],
+)
+def test_a_refusal_in_plain_words_is_read_and_a_page_is_not(status: int, body: str, outcome: Outcome) -> None:
+    verdict = ask(refusal(status, body=body))
+    assert verdict.outcome is outcome
+    assert body in (verdict.detail or "")
+
+
 @pytest.mark.parametrize("seen", [refusal(404), refusal(400, VendorError(code="model_not_found"))])
 def test_a_missing_model_is_our_mistake_unless_it_worked_before(seen: Observation) -> None:
     assert ask(seen).outcome is Outcome.MODEL_NOT_FOUND

@@ -315,6 +315,10 @@ CASES = {
     "overloaded": refused(
         503, error(503, "UNAVAILABLE", "The model is overloaded. Please try again later."), Outcome.OVERLOADED
     ),
+    "in high demand": refused(
+        503, error(503, "UNAVAILABLE", "This model is currently experiencing high demand. Spikes in demand are usually"
+                   " temporary. Please try again later."), Outcome.OVERLOADED,
+    ),
     "unavailable": refused(503, error(503, "UNAVAILABLE", "The service is currently unavailable."),
                            Outcome.HTTP_5XX),
     "server error": refused(500, error(500, "INTERNAL", "An internal error has occurred."), Outcome.HTTP_5XX),

@@ -331,6 +331,16 @@ VENDORS = {
         404, {"object": "error", "message": "The model `acme-1` does not exist.", "type": "NotFoundError",
               "param": None, "code": 404}, Outcome.MODEL_NOT_FOUND,
     ),
+    "openai asks to slow down": refused(503, error("Slow down", "server_error", "slow_down"), Outcome.OVERLOADED),
+    "a text server is busy": refused(
+        503, {"error": "Model too busy", "error_type": "overloaded"}, Outcome.OVERLOADED, says="(overloaded)"
+    ),
+    "a gateway is overloaded in plain words": refused(
+        503, "upstream is overloaded", Outcome.OVERLOADED, says="upstream is overloaded"
+    ),
+    "a gateway has no quota left in plain words": refused(
+        429, "insufficient_quota", Outcome.QUOTA_EXHAUSTED, says="Add credit"
+    ),
     "llama.cpp is still loading": refused(
         503, error("Loading model", "unavailable_error", 503), Outcome.HTTP_5XX
     ),
