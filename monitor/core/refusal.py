@@ -62,7 +62,11 @@ _NO_MODEL = (
     "modelnotfound", "modelnotavailable", "modelnotexist", "unknownmodel", "invalidmodel",
     "modeldecommissioned", "modeldeprecated", "deploymentnotfound",
 )  # fmt: skip
-_NO_MODEL_SAID = re.compile(r"\bmodel not exist|is not a valid model", re.IGNORECASE)  # DeepSeek, OpenRouter
+_NO_MODEL_SAID = re.compile(
+    r"\bmodel not exist|is not a valid model"  # DeepSeek, OpenRouter
+    r"|\binvalid model name passed in model=|\bmodel ([`'\"][^`'\"]{1,200}[`'\"] )?does not exist",  # LiteLLM, SiliconFlow
+    re.IGNORECASE,
+)
 _FILTER = ("contentfilter", "contentpolicy", "responsibleai", "moderation", "datainspection")
 _FILTER_SAID = ("content_filter", "content_policy", "content management policy", "moderation")
 

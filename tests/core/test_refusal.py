@@ -88,6 +88,25 @@ def test_a_word_for_machines_is_known_in_any_spelling():
         assert is_no_model(error(code=code))
 
 
+@pytest.mark.parametrize(
+    ("message", "missing"),
+    [
+        ("Model Not Exist", True),
+        ("acme-1 is not a valid model ID", True),
+        (
+            "/chat/completions: Invalid model name passed in model=acme-1. Call `/v1/models` to view them.",
+            True,
+        ),
+        ("Model does not exist. Please check it carefully.", True),
+        ("The model `acme-1` does not exist or you do not have access to it.", True),
+        ("The model parameter 'top_j' does not exist", False),
+        ("The model is not allowed to see a file that does not exist", False),
+    ],
+)
+def test_that_there_is_no_such_model_is_told_in_many_words(message, missing):
+    assert is_no_model(error(message=message)) is missing
+
+
 def test_a_message_about_a_key_is_no_code_about_one():
     assert not is_bad_key(error(code="400", message="invalid_api_key"))
 

@@ -324,6 +324,14 @@ VENDORS = {
     "litellm knows no such key": refused(
         400, error("Authentication Error, No connected db.", "auth_error", "400"), Outcome.AUTH_FAILED
     ),
+    "litellm knows no such model": refused(
+        400, error("litellm.BadRequestError: /chat/completions: Invalid model name passed in model=acme-1. Call"
+                   " `/v1/models` to view available models for your key.", "None", "400"), Outcome.MODEL_NOT_FOUND,
+    ),
+    "siliconflow knows no such model": refused(
+        400, {"code": 20012, "message": "Model does not exist. Please check it carefully.", "data": None},
+        Outcome.MODEL_NOT_FOUND,
+    ),
     "ollama knows no such model": refused(
         404, error('model "acme-1" not found, try pulling it first', "api_error"), Outcome.MODEL_NOT_FOUND
     ),
