@@ -161,8 +161,10 @@ class Chat:
         if usage_asked and "stream_options" not in self._settings.omit and _names(said, *_USAGE_FIELDS):
             usage_asked = False
         changeable = self._settings.max_tokens_field == "auto" and field not in self._settings.omit
-        if changeable and _names(said, field) and not _VALUE.search(said):
-            field = _LIMIT_FIELDS[1 - _LIMIT_FIELDS.index(field)]
+        other = _LIMIT_FIELDS[1 - _LIMIT_FIELDS.index(field)]
+        renamed = _names(said, other) and _RENAMED.search(said) is not None
+        if changeable and _names(said, field) and (renamed or not _VALUE.search(said)):
+            field = other
         return _Form(field, usage_asked)
 
     def _lesson(self, before: _Form, after: _Form, again: Reading) -> dict[str, str]:
@@ -184,6 +186,8 @@ _VALUE = re.compile(
     re.IGNORECASE,
 )
 """It is the value that is wrong, so another name would not help."""
+_RENAMED = re.compile(r"instead|replace|deprecated|renamed", re.IGNORECASE)
+"""It is the name, even where it "must be" another one. vLLM names both where the value is too large."""
 
 
 def _names(said: str, *names: str) -> bool:

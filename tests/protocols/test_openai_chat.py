@@ -625,6 +625,18 @@ async def test_the_name_of_the_limit_is_learnt_both_ways():
     assert back.learnt == {"max_tokens_field": "max_tokens"}
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        "max_tokens is deprecated and must be replaced by max_completion_tokens",
+        "'max_tokens' must be omitted with this model: use 'max_completion_tokens' instead",
+    ],
+)
+async def test_a_name_that_must_be_another_one_is_no_wrong_value(said):
+    seen = await look(look_of("openai-chat"), refusal({"error": {"message": said}}), streamed(PONG))
+    assert seen.learnt == {"max_tokens_field": "max_completion_tokens"}
+
+
 async def test_two_complaints_in_one_refusal_are_met_at_once():
     wire = Replay(refusal(OLD_SERVER, 422), streamed(PONG))
     seen = await look(look_of("openai-chat", base_url="https://api.openai.com/v1"), wire=wire)
@@ -661,6 +673,7 @@ async def test_what_did_not_help_is_not_learnt():
     [
         ({"error": {"message": "max_tokens is too large: 64. The maximum is 32"}}, 400, {}),
         ({"error": {"message": "max_tokens must be at least 16"}}, 400, {}),
+        ({"error": {"message": "'max_tokens' or 'max_completion_tokens' is too large: 64."}}, 400, {}),
         ({"error": {"message": "stream_options is odd"}}, 500, {}),
         ({"error": {"message": "stream_options is odd"}}, 401, {}),
         ({"error": {"message": "unknown max_tokens"}}, 400, {"max_tokens_field": "max_tokens"}),
