@@ -64,7 +64,8 @@ _NO_MODEL = (
 )  # fmt: skip
 _NO_MODEL_SAID = re.compile(
     r"\bmodel not exist|is not a valid model"  # DeepSeek, OpenRouter
-    r"|\binvalid model name passed in model=|\bmodel ([`'\"][^`'\"]{1,200}[`'\"] )?does not exist",  # LiteLLM, SiliconFlow
+    r"|\binvalid model name passed in model="  # LiteLLM
+    r"|\bmodel ([`'\"][^`'\"]{1,200}[`'\"] )?does not exist",  # SiliconFlow
     re.IGNORECASE,
 )
 _FILTER = ("contentfilter", "contentpolicy", "responsibleai", "moderation", "datainspection")
