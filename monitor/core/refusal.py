@@ -53,7 +53,10 @@ _SOON = re.compile(
 """What was exceeded comes back by itself. Vertex: `…/generate_content_requests_per_minute_per_project…`."""
 _LATE = re.compile(r"per[ _-]?(day|month)|daily|monthly|spend|\b[rt]pd\b", re.IGNORECASE)
 _OVERLOAD = ("overload", "capacity", "serverbusy", "enginebusy", "slowdown")  # OpenAI: 503, slow_down
-_OVERLOAD_SAID = ("overload", "capacity", "server is busy", "engine is busy", "too busy", "high demand")
+_OVERLOAD_SAID = (
+    "overload", "capacity", "server is busy", "engine is busy", "too busy", "high demand",
+    "insufficient_system_resource",
+)  # fmt: skip
 _KEY = (
     "apikeyinvalid", "invalidapikey", "incorrectapikey", "authenticationerror", "autherror",
     "unauthenticated",

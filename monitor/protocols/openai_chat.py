@@ -253,6 +253,10 @@ def _groq(reading: Reading, extra: dict[str, Any]) -> None:
         reading.usage = extra["usage"]
 
 
+_BROKEN = frozenset({"error", "insufficient_system_resource"})
+"""Reasons for an end that are failures: OpenRouter's, DeepSeek's."""
+
+
 def _choice(reading: Reading, choice: dict[str, Any]) -> None:
     delta = choice.get("delta")
     if type(delta) is not dict:
@@ -260,10 +264,13 @@ def _choice(reading: Reading, choice: dict[str, Any]) -> None:
     if type(delta) is dict:
         _delta(reading, delta)
     reason = choice.get("finish_reason")
+    if choice.get("error"):  # OpenRouter, after the provider behind it broke
+        fail(reading, choice)
+        return
     if not reason or type(reason) is not str:
         return
-    if reason == "error":  # OpenRouter, after the provider behind it broke
-        fail(reading, choice if choice.get("error") else {"message": "finish_reason is error"})
+    if reason in _BROKEN:
+        fail(reading, {"message": f"finish_reason is {reason}"})
         return
     if reason == "content_filter":
         reading.filtered = True

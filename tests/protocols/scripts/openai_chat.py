@@ -107,6 +107,27 @@ STREAMS = {
         body=plain(error("Provider returned error", None, 529)),
         served_model=None,
     ),
+    "deepseek has no room for it": Case(
+        outcome=Outcome.OVERLOADED,
+        body=plain(ROLE, chunk({"content": "po"}), chunk({}, "insufficient_system_resource"), COUNTED, DONE),
+        tokens=[(ANSWER, 2)],
+        answer="po",
+        says="insufficient_system_resource",
+    ),
+    "error in a choice": Case(
+        outcome=Outcome.STREAM_ERROR,
+        body=plain(ROLE, {"choices": [{"index": 0, "delta": {"content": "po"}, "finish_reason": None,
+                                       "error": {"code": 502, "message": "Provider disconnected"}}]},
+                   chunk({}, "stop"), DONE),
+        tokens=[(ANSWER, 2)],
+        answer="po",
+        says="Provider disconnected (502)",
+    ),
+    "error in a choice that stops": Case(
+        outcome=Outcome.STREAM_ERROR,
+        body=plain(ROLE, {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop", "error": "it broke"}]}, DONE),
+        says="it broke",
+    ),
     "empty": Case(
         outcome=Outcome.EMPTY_COMPLETION,
         body=plain(ROLE, chunk({}, "stop"), COUNTED, DONE),
