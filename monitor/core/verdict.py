@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 
 from monitor.core.figures import Figures, measure
 from monitor.core.headroom import Limit, http_date, wait
-from monitor.core.identity import NOBODY, Known, is_same_model
+from monitor.core.identity import NOBODY, Known, is_moved_alias, is_same_model
 from monitor.core.instant import SECOND, Instant, Span, as_datetime, say
 from monitor.core.observation import DETAIL_KEPT, Observation, Timer, VendorError, clean
 from monitor.core.outcome import Blame, Outcome
@@ -441,11 +441,12 @@ def _swapped(seen: Observation, expect: Expect, learnt: Learnt, model: str) -> _
         if is_same_model(served, expect.model):
             return None
         return _Ruling(Outcome.MODEL_SWAPPED, f"{served} answered, expected {expect.model}")
-    if learnt.served_model is None or is_same_model(served, learnt.served_model):
+    usual = learnt.served_model
+    if usual is None or is_same_model(served, usual) or is_moved_alias(model, usual, served):
         return None
     return _Ruling(
         Outcome.MODEL_SWAPPED,
-        f"{served} answered; until now it was {learnt.served_model} (asked for {model})",
+        f"{served} answered; until now it was {usual} (asked for {model})",
     )
 
 

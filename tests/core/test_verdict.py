@@ -248,6 +248,19 @@ def test_with_an_expected_model_every_other_name_is_a_swap() -> None:
     assert ask(stream(served_model=f"{MODEL}-2025-04-14"), Expect(model=MODEL)).outcome is Outcome.OK
 
 
+def test_another_snapshot_than_the_one_that_was_pinned_is_a_swap() -> None:
+    old, new = f"{MODEL}-2025-04-14", f"{MODEL}-2025-08-07"
+    assert ask(stream(served_model=new), Expect(model=old)).outcome is Outcome.MODEL_SWAPPED
+    assert ask(stream(served_model=MODEL), Expect(model=old)).outcome is Outcome.OK
+    learnt = Learnt(worked=True, served_model=old)
+    asked_for = {
+        model: judge(stream(served_model=new), Expect(), learnt, model=model).outcome
+        for model in (old, MODEL, "our-deployment")
+    }
+    # An alias without a date may go on to the next snapshot.
+    assert asked_for == {old: Outcome.MODEL_SWAPPED, MODEL: Outcome.OK, "our-deployment": Outcome.OK}
+
+
 @pytest.mark.parametrize(
     ("one", "other", "same"),
     [
