@@ -97,6 +97,8 @@ class Observation:
     """Of the prompt that was sent, with its nonce; 0: not known."""
     answer: str = ""
     """The answer text, at most 4,096 characters."""
+    answer_matches: bool | None = None
+    """Whether what was sought was found in all of the answer, as it came; None where nothing was."""
     finish_reason: str | None = None
     terminal: bool = False
     """The protocol's terminal evidence was seen."""

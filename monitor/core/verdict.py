@@ -31,7 +31,7 @@ class Expect:
     """What was expected of one probe; None: nothing."""
 
     answer: str | None = None
-    """A substring of the answer, in any case."""
+    """A substring of the answer, in any case: the reading looks for it, this is for the words."""
     model: str | None = None
     ttft_ms: float | None = None
     output_speed: float | None = None
@@ -378,7 +378,7 @@ def _stream(seen: Observation, expect: Expect, learnt: Learnt, figures: Figures,
         found = rule(seen)
         if found is not None:
             return found
-    if expect.answer is not None and expect.answer.casefold() not in seen.answer.casefold():
+    if seen.answer_matches is False:
         return _Ruling(
             Outcome.WRONG_ANSWER,
             f'the answer does not contain "{expect.answer}"; it begins: {seen.answer[:200]}',

@@ -48,7 +48,9 @@ def conversation(settings: ModelSettings, reveal: Reveal, dialect: Dialect) -> C
     keys = () if settings.api_key is None else (settings.api_key,)
     # A server that floods us must not keep us from looking at the others.
     most = None if settings.omit else max(_LEAST_ROOM, settings.max_tokens * _BYTES_OF_TOKEN)
-    return Conversation(dialect, patience(settings), secrets(settings, reveal, keys), most)
+    return Conversation(
+        dialect, patience(settings), secrets(settings, reveal, keys), most, settings.expect.answer
+    )
 
 
 def credential(settings: ModelSettings, reveal: Reveal, header: str, scheme: str = "") -> dict[str, str]:

@@ -214,10 +214,10 @@ def test_a_filtered_answer_is_ours_to_mend() -> None:
 
 
 def test_a_wrong_answer_is_degraded_and_quotes_itself() -> None:
-    verdict = ask(stream(), Expect(answer="PING"))
+    verdict = ask(stream(answer_matches=False), Expect(answer="PING"))
     assert (verdict.outcome, verdict.blame) == (Outcome.WRONG_ANSWER, Blame.DEGRADED)
     assert "pong, and then" in (verdict.detail or "")
-    assert ask(stream(), Expect(answer="PONG")).outcome is Outcome.OK
+    assert ask(stream(answer_matches=True), Expect(answer="PONG")).outcome is Outcome.OK
 
 
 @pytest.mark.parametrize(

@@ -344,6 +344,38 @@ async def test_a_long_answer_is_kept_in_part():
     assert sum(token.characters for token in seen.timeline.tokens) == 10_000
 
 
+@pytest.mark.parametrize(
+    ("wanted", "pieces", "found"),
+    [
+        ("PONG", ["po", "n", "g"], True),
+        ("100\u00a0%", ["soit 100\u00a0% net"], True),
+        ("می\u200cخواهم", ["می\u200c", "خواهم"], True),
+        ("one\ntwo", ["One\n", "Two"], True),
+        ("one two", ["one\ntwo"], True),
+        ("Straße", ["STRAS", "SE"], True),
+        ("p", ["o", "p"], True),
+        ("pong", ["x" * 5000, "y", "po", "ng"], True),
+        ("pong", ["po", "x" * 5000, "ng"], False),
+        ("ping", ["pong"], False),
+    ],
+)
+async def test_what_is_expected_is_sought_in_all_of_the_answer_and_as_it_came(wanted, pieces, found):
+    at = look_of("openai-chat", expect={"answer": wanted})
+    stream = events(*(chunk({"content": piece}) for piece in pieces), chunk({}, "stop"), "data: [DONE]")
+    seen = await look(at, streamed(stream))
+    assert seen.answer_matches is found
+    verdict = judge(seen, at.expect, Learnt(), model="acme-1")
+    assert verdict.outcome is (Outcome.OK if found else Outcome.WRONG_ANSWER)
+
+
+async def test_reasoning_is_no_answer_and_where_nothing_is_expected_nothing_is_sought():
+    stream = events(chunk({"reasoning": "pong?"}), chunk({"content": "no"}, "stop"), "data: [DONE]")
+    assert (
+        await look(look_of("openai-chat", expect={"answer": "pong"}), streamed(stream))
+    ).answer_matches is False
+    assert (await look(look_of("openai-chat"), streamed(stream))).answer_matches is None
+
+
 async def test_hostile_text_is_cleaned_at_the_border():
     nasty = '"\\u0000\\ud800\\u001b[2J\\n"'
     stream = (
