@@ -68,6 +68,8 @@ class VendorError:
     """Further words for machines: inner codes, and the quotas that were exceeded."""
     retry_s: float | None = None
     """When to ask again, where the body says it and not a header."""
+    request_id: str | None = None
+    """What the body calls this request."""
     in_stream: bool = False
     """It came with status 200: as an event, or instead of the stream."""
 

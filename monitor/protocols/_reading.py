@@ -245,6 +245,7 @@ class Conversation:
         usage = self.dialect.usage(reading.usage)
         if usage is not None and reading.timeline.tokens and not usage.output_tokens:
             usage = replace(usage, output_tokens=None)
+        told = None if reading.error is None else reading.error.request_id
         seen = Observation(
             timeline=reading.timeline,
             fault=reading.fault,
@@ -252,7 +253,7 @@ class Conversation:
             status=reading.status,
             headers=kept_headers(reading.headers),
             body=_evidence(reading),
-            request_id=self.secrets.hide_in(request_id(reading.headers)) or reading.answer_id,
+            request_id=self.secrets.hide_in(request_id(reading.headers)) or told or reading.answer_id,
             error=reading.error,
             malformed=reading.malformed,
             certificate_days=reading.certificate_days,

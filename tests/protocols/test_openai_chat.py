@@ -472,6 +472,40 @@ async def test_the_request_id_is_found(headers, found):
     assert seen.request_id == found
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"type": "error", "error": {"type": "api_error", "message": "no"}, "request_id": "req_011"},
+        {"error": {"message": "no", "request_id": "req_011"}},
+        {"message": "no", "requestId": "req_011"},
+        {"error": "no", "RequestId": "req_011"},
+        {"error": {"code": 500, "message": "no", "details": [
+            {"@type": "type.googleapis.com/google.rpc.RequestInfo", "requestId": "req_011"}]}},
+    ],
+)  # fmt: skip
+async def test_the_request_id_in_an_error_is_found_where_no_header_has_one(body):
+    raw = json.dumps(body).encode()
+    assert (await look(look_of("openai-chat"), answered(raw, status=500))).request_id == "req_011"
+    named = answered(raw, status=500, **{"x-request-id": "by-header"})
+    assert (await look(look_of("openai-chat"), named)).request_id == "by-header"
+    first = events(chunk({"content": "po"}))
+    streamed_error = streamed(first, b"event: error\ndata: " + raw + b"\n\n")
+    streamed_error = replace(streamed_error, headers={})
+    assert (await look(look_of("openai-chat"), streamed_error)).request_id == "req_011"
+
+
+async def test_a_request_id_in_an_error_is_bounded_and_clean_and_holds_no_key():
+    async def named(value):
+        raw = json.dumps({"error": {"message": "no"}, "request_id": value}).encode()
+        return (await look(look_of("openai-chat"), answered(raw, status=500))).request_id
+
+    assert await named("x" * 900) == "x" * 200
+    assert await named("a\nb\u0000") == "a b\ufffd"
+    assert await named(f"of-{KEY}") == "of-***"
+    for nonsense in (7, "", [], {"a": 1}, None):
+        assert await named(nonsense) is None
+
+
 async def test_only_telling_headers_are_kept():
     headers = {
         "retry-after": "1",
