@@ -322,10 +322,15 @@ def _other(reading: Reading, delta: dict[str, Any]) -> None:
     """Text that was generated, but is no answer."""
     calls = delta.get("tool_calls")
     calls = [call.get("function") for call in calls if type(call) is dict] if type(calls) is list else []
-    texts = [call.get("arguments") for call in (*calls, delta.get("function_call")) if type(call) is dict]
-    for text in (delta.get("refusal"), *texts):
+    called = [_called(call) for call in (*calls, delta.get("function_call")) if type(call) is dict]
+    for text in (delta.get("refusal"), *called):
         if type(text) is str and text:
             reading.token(text, Channel.OTHER)
+
+
+def _called(function: dict[str, Any]) -> str:
+    """The name, which may be all there is, and what came of the arguments."""
+    return "".join(part for part in (function.get("name"), function.get("arguments")) if type(part) is str)
 
 
 def _text(value: object) -> str:

@@ -95,6 +95,8 @@ class Dialect:
                 reading.token(delta, channel)
         elif kind == "response.output_text.done":
             _whole_text(reading, text(said.get("text")))
+        elif kind == "response.output_item.added":
+            _called(reading, table(said.get("item")))
         elif kind in ("response.created", "response.in_progress", "response.queued"):
             introduce(reading, table(said.get("response")))
         elif kind in ("response.completed", "response.incomplete", "response.done"):
@@ -132,6 +134,13 @@ def _whole_text(reading: Reading, said: str) -> None:
         reading.token(said, Channel.ANSWER)
 
 
+def _called(reading: Reading, item: dict[str, Any]) -> None:
+    """A call of a function, of which the name may be all there is."""
+    said = text(item.get("name")) + text(item.get("arguments"))
+    if said and text(item.get("type")).endswith("_call"):
+        reading.token(said, Channel.OTHER)
+
+
 def _ended(reading: Reading, response: dict[str, Any], otherwise: str | None) -> None:
     """The last event, which holds the whole response; `otherwise` is its status where it says none."""
     introduce(reading, response)
@@ -139,6 +148,7 @@ def _ended(reading: Reading, response: dict[str, Any], otherwise: str | None) ->
         reading.usage = response["usage"]
     if not reading.timeline.tokens:  # a server that streams no deltas
         for item in tables(response.get("output")):
+            _called(reading, item)
             for part in (*tables(item.get("content")), *tables(item.get("summary"))):
                 _part(reading, part)
     status = response.get("status") or otherwise

@@ -217,7 +217,27 @@ STREAMS = {
         body=plain(
             chunk({"tool_calls": [{"index": 0, "function": {"name": "f", "arguments": '{"a": 1}'}}]}, "tool_calls"), DONE
         ),
-        tokens=[(OTHER, 8)],
+        tokens=[(OTHER, 9)],
+        finish_reason="tool_calls",
+    ),
+    "calls a tool without arguments": Case(
+        outcome=Outcome.OK,
+        body=plain(
+            chunk({"tool_calls": [{"index": 0, "id": "call_1", "function": {"name": "look", "arguments": ""}}]}),
+            chunk({}, "tool_calls"), COUNTED, DONE,
+        ),
+        tokens=[(OTHER, 4)],
+        finish_reason="tool_calls",
+        usage=KNOWN,
+    ),
+    "calls a tool bit by bit": Case(
+        outcome=Outcome.OK,
+        body=plain(
+            chunk({"tool_calls": [{"index": 0, "id": "call_1", "function": {"name": "look", "arguments": ""}}]}),
+            chunk({"tool_calls": [{"index": 0, "function": {"arguments": '{"a":'}}]}),
+            chunk({"tool_calls": [{"index": 0, "function": {"name": None, "arguments": " 1}"}}]}, "tool_calls"), DONE,
+        ),
+        tokens=[(OTHER, 4), (OTHER, 5), (OTHER, 3)],
         finish_reason="tool_calls",
     ),
 }  # fmt: skip

@@ -68,6 +68,7 @@ OUTPUT = [
     {"type": "message", "id": "msg_1", "role": "assistant",
      "content": [{"type": "output_text", "text": "pong", "annotations": []}]},
 ]  # fmt: skip
+CALL = {"type": "function_call", "id": "fc_1", "call_id": "call_1", "name": "look", "arguments": "{}"}
 KNOWN = Usage(input_tokens=30, output_tokens=5, reasoning_tokens=0, cached_tokens=0)
 
 CASES = {
@@ -281,6 +282,22 @@ CASES = {
         outcome=Outcome.OK,
         body=typed(*OPEN, text('{"a": 1}', "function_call_arguments"), close(usage=usage(30, 5))),
         tokens=[(OTHER, 8)],
+        finish_reason="completed",
+        usage=KNOWN,
+    ),
+    "calls a tool without arguments": Case(
+        outcome=Outcome.OK,
+        body=typed(*OPEN, event("output_item.added", output_index=0, item=CALL | {"arguments": ""}),
+                   event("function_call_arguments.done", arguments="{}"), event("output_item.done", item=CALL),
+                   close(usage=usage(30, 5), output=[CALL])),
+        tokens=[(OTHER, 4)],
+        finish_reason="completed",
+        usage=KNOWN,
+    ),
+    "calls a tool and streams no deltas": Case(
+        outcome=Outcome.OK,
+        body=typed(*OPEN, close(usage=usage(30, 5), output=[CALL])),
+        tokens=[(OTHER, 6)],
         finish_reason="completed",
         usage=KNOWN,
     ),
