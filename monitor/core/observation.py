@@ -97,6 +97,8 @@ class Observation:
     # Language models
     prompt_characters: int = 0
     """Of the prompt that was sent, with its nonce; 0: not known."""
+    tokens_allowed: int | None = None
+    """The limit that the request set; None: none that we know of."""
     answer: str = ""
     """The answer text, at most 4,096 characters."""
     answer_matches: bool | None = None

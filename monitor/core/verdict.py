@@ -425,12 +425,20 @@ def _nothing_said(seen: Observation) -> _Ruling | None:
         return None
     # Tokens that were counted and not shown are hidden reasoning: not every vendor tells them apart.
     counted = bool(seen.usage and (seen.usage.reasoning_tokens or seen.usage.output_tokens))
-    if (seen.timeline.tokens or counted) and seen.finish_reason in _CUT:
+    if ((seen.timeline.tokens or counted) and seen.finish_reason in _CUT) or _reasoned_to_the_limit(seen):
         return _Ruling(
             Outcome.NO_ANSWER,
             "all tokens went into reasoning, none into the answer. Raise max_tokens of this endpoint.",
         )
     return _Ruling(Outcome.EMPTY_COMPLETION, f"finish_reason {seen.finish_reason or 'unknown'}, but no text")
+
+
+def _reasoned_to_the_limit(seen: Observation) -> bool:
+    """As many tokens as we allowed, reasoning among them, whatever the server gives for a reason."""
+    usage, allowed = seen.usage, seen.tokens_allowed
+    if usage is None or allowed is None or (usage.output_tokens or 0) < allowed:
+        return False
+    return bool(seen.timeline.tokens or usage.reasoning_tokens)
 
 
 def _swapped(seen: Observation, expect: Expect, learnt: Learnt, model: str) -> _Ruling | None:

@@ -201,6 +201,8 @@ class Conversation:
     """The longest answer that can be an honest one; None: the wire's own bound."""
     sought: str | None = None
     """What the answer should contain; None: nothing in particular."""
+    tokens_allowed: int | None = None
+    """The limit in every request; None: none that we know of."""
 
     async def ask(self, wire: Wire, request: Request, timeline: Timeline, limits: Limits) -> Reading:
         """One exchange, from the first packet to the end of the answer."""
@@ -258,6 +260,7 @@ class Conversation:
             malformed=reading.malformed,
             certificate_days=reading.certificate_days,
             prompt_characters=prompt_characters,
+            tokens_allowed=self.tokens_allowed,
             answer=clean("".join(reading.answer), ANSWER_KEPT),
             answer_matches=None if reading.search is None else reading.search.found,
             finish_reason=reading.finish_reason,

@@ -209,6 +209,25 @@ def test_all_tokens_spent_on_reasoning_is_our_limit() -> None:
     assert ask(hidden).outcome is Outcome.NO_ANSWER
 
 
+@pytest.mark.parametrize(
+    ("usage", "allowed", "outcome"),
+    [
+        (Usage(output_tokens=64, reasoning_tokens=64), 64, Outcome.NO_ANSWER),
+        (Usage(output_tokens=66, reasoning_tokens=64), 64, Outcome.NO_ANSWER),
+        (Usage(output_tokens=63, reasoning_tokens=63), 64, Outcome.EMPTY_COMPLETION),
+        (Usage(output_tokens=64, reasoning_tokens=64), None, Outcome.EMPTY_COMPLETION),
+        (Usage(output_tokens=64), 64, Outcome.EMPTY_COMPLETION),
+        (None, 64, Outcome.EMPTY_COMPLETION),
+    ],
+)
+def test_reasoning_up_to_our_limit_is_our_limit_whatever_the_server_calls_it(
+    usage: Usage | None, allowed: int | None, outcome: Outcome
+) -> None:
+    for reason in ("stop", None):
+        seen = silent(finish_reason=reason, usage=usage, tokens_allowed=allowed)
+        assert ask(seen).outcome is outcome
+
+
 def test_a_filtered_answer_is_ours_to_mend() -> None:
     assert ask(stream(filtered=True)).outcome is Outcome.CONTENT_FILTERED
 

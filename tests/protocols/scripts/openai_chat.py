@@ -148,6 +148,27 @@ STREAMS = {
         finish_reason="length",
         usage=KNOWN,
     ),
+    "all of it reasoning, up to the limit and without a reason": Case(
+        outcome=Outcome.NO_ANSWER,
+        body=plain(ROLE, chunk({"reasoning": "Let me"}), chunk(usage=usage(30, 64)), DONE),
+        tokens=[(REASONING, 6)],
+        usage=Usage(input_tokens=30, output_tokens=64),
+        says="Raise max_tokens",
+    ),
+    "all of it hidden reasoning, up to the limit and then a stop": Case(
+        outcome=Outcome.NO_ANSWER,
+        body=plain(ROLE, chunk({}, "stop"),
+                   chunk(usage=usage(30, 64, completion_tokens_details={"reasoning_tokens": 64})), DONE),
+        finish_reason="stop",
+        usage=Usage(input_tokens=30, output_tokens=64, reasoning_tokens=64),
+    ),
+    "reasoning short of the limit and no answer": Case(
+        outcome=Outcome.EMPTY_COMPLETION,
+        body=plain(ROLE, chunk({"reasoning": "Let me"}), chunk({}, "stop"), chunk(usage=usage(30, 63)), DONE),
+        tokens=[(REASONING, 6)],
+        finish_reason="stop",
+        usage=Usage(input_tokens=30, output_tokens=63),
+    ),
     "filtered": Case(
         outcome=Outcome.CONTENT_FILTERED,
         body=plain(ROLE, chunk({"content": "po"}), chunk({}, "content_filter"), DONE),
