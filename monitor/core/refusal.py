@@ -37,7 +37,7 @@ _THROTTLE = (
 )
 _THROTTLE_TYPES = frozenset({"requests", "tokens"})  # OpenAI, Groq: of what there were too many
 _QUOTA_SAID = re.compile(
-    r"insufficient[ _](quota|balance|credit|fund)|exceeded your current quota|credit balance"
+    r"insufficient[ _](quota|balance|credit|fund)|exceeded your (current )?quota|credit balance"
     r"|(out of|used all|run out of|not enough|no|add|purchase|buy)\b[\w ]{0,30}\bcredits?\b"
     r"|(spend|spending|usage|monthly|daily)[ _-](spending )?(limit|quota|cap)|billing (hard )?limit"
     r"|balance (is )?(too low|insufficient|not enough)|(out of|no)( \w+){0,2} quota\b"

@@ -60,6 +60,7 @@ def test_too_fast_is_no_empty_wallet_whatever_the_message_talks_of(said):
         error(type="RESOURCE_EXHAUSTED", message="Your project exceeded its spending cap.", retry_s=9.0),
         error(type="RESOURCE_EXHAUSTED", reasons=("RequestsPerDay",), message=QUOTA_WORDS, retry_s=9.0),
         error(message="Quota exceeded for metric requests_per_day, limit 3 requests per minute"),
+        error(message="You have exceeded your quota"),
         error(message="Your account is out of quota"),
         error(message="You have no remaining quota"),
         error(message="Free tier quota reached"),
