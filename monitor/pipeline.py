@@ -82,13 +82,15 @@ async def look_once(watched: Watched, learnt: Learnt, nonce: str, clock: Clock) 
     timeline = Timeline(start=clock.monotonic())
     limits = Limits(deadline=timeline.start + watched.timeout_s, connect_s=watched.connect_s)
     observation = await watched.look.look(watched.wire, timeline, limits, nonce, learnt.protocol)
-    headroom = _headroom(observation, at)
+    received = _received(observation, at)
+    headroom = _headroom(observation, received)
     verdict = judge(
         observation,
         watched.look.expect,
         learnt,
         model=watched.look.model,
         limits=() if headroom is None else headroom.limits,
+        received_at=received,
     )
     known, events = identity.notice(
         verdict.learnt.known,
@@ -109,10 +111,16 @@ async def look_once(watched: Watched, learnt: Learnt, nonce: str, clock: Clock) 
     )
 
 
-def _headroom(seen: Observation, began: Instant) -> Headroom | None:
+def _received(seen: Observation, began: Instant) -> Instant | None:
+    """When the reply came, by our own clock."""
     if seen.timeline.headers is None:
         return None
-    received = Instant(began + round((seen.timeline.headers - seen.timeline.start) * SECOND))
+    return Instant(began + round((seen.timeline.headers - seen.timeline.start) * SECOND))
+
+
+def _headroom(seen: Observation, received: Instant | None) -> Headroom | None:
+    if received is None:
+        return None
     limits = read_limits(seen.headers, received)
     return Headroom(received, limits) if limits else None
 
