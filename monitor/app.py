@@ -351,6 +351,7 @@ class Daemon:
             put=lambda step: writer.put(step),  # noqa: PLW0108
             keep=lambda step: writer.keep(step),  # noqa: PLW0108
             now=self._clock.now,
+            timezone=self._config.site.timezone,
         )
         writer = Writer(
             connect=self._take_back,

@@ -20,7 +20,7 @@ from monitor.core.budget import FREE, Price, cost_usd
 from monitor.core.figures import Figures
 from monitor.core.headroom import Headroom
 from monitor.core.headroom import read as read_limits
-from monitor.core.instant import SECOND, Instant, iso
+from monitor.core.instant import SECOND, Instant, say
 from monitor.core.integrity import NO_FLAW, Flaw, flaws
 from monitor.core.observation import Observation
 from monitor.core.outcome import Outcome
@@ -82,13 +82,15 @@ async def look_once(watched: Watched, learnt: Learnt, nonce: str, clock: Clock) 
     timeline = Timeline(start=clock.monotonic())
     limits = Limits(deadline=timeline.start + watched.timeout_s, connect_s=watched.connect_s)
     observation = await watched.look.look(watched.wire, timeline, limits, nonce, learnt.protocol)
-    headroom = _headroom(observation, at)
+    received = _received(observation, at)
+    headroom = _headroom(observation, received)
     verdict = judge(
         observation,
         watched.look.expect,
         learnt,
         model=watched.look.model,
         limits=() if headroom is None else headroom.limits,
+        received_at=received,
     )
     known, events = identity.notice(
         verdict.learnt.known,
@@ -109,10 +111,16 @@ async def look_once(watched: Watched, learnt: Learnt, nonce: str, clock: Clock) 
     )
 
 
-def _headroom(seen: Observation, began: Instant) -> Headroom | None:
+def _received(seen: Observation, began: Instant) -> Instant | None:
+    """When the reply came, by our own clock."""
     if seen.timeline.headers is None:
         return None
-    received = Instant(began + round((seen.timeline.headers - seen.timeline.start) * SECOND))
+    return Instant(began + round((seen.timeline.headers - seen.timeline.start) * SECOND))
+
+
+def _headroom(seen: Observation, received: Instant | None) -> Headroom | None:
+    if received is None:
+        return None
     limits = read_limits(seen.headers, received)
     return Headroom(received, limits) if limits else None
 
@@ -158,7 +166,8 @@ class Tally:
     set_aside: int = 0
     """Those of them that could not be timed: `self_overload`."""
     bugs: int = 0
-    refused: dict[str, int] = field(default_factory=dict)
+    refused: dict[Outcome, int] = field(default_factory=dict)
+    """Slots that were due and not probed."""
 
 
 class Pipeline:
@@ -228,8 +237,8 @@ class Pipeline:
         until = throttled_until(belief, watched.rules.interval, now)
         if until is not None:
             return Outcome.RATE_LIMITED, (
-                f"throttled; next look at {iso(watched.grid.next(until))},"
-                f" because the provider asked us to wait until {iso(until)}"
+                "throttled; not asked, because the provider wanted to be left alone"
+                f" for another {say(until - now)}"
             )
         refused = self._purse.reserve(watched.id, watched.worst_cost, now)
         return None if refused is None else (Outcome.BUDGET_EXHAUSTED, refused.reason)

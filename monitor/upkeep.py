@@ -205,6 +205,7 @@ def _belief(belief: Belief) -> dict[str, Any]:
         "reason": belief.reason,
         "classified": belief.classified,
         "outcome": belief.last_outcome,
+        "detail": belief.last_detail,
     }
 
 

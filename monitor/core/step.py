@@ -280,20 +280,19 @@ def belief_json(belief: Belief, *, ring: bool = False) -> Json:
             if (run := getattr(belief.runs, name)).count
         },
     }
-    if belief.confirmations:
-        out["confirmations"] = belief.confirmations
+    if belief.outcome is not None:
+        out["made"] = [belief.outcome, belief.request_id]
+    for name in ("confirmations", "cleared", "not_before"):
+        if value := getattr(belief, name):
+            out[name] = value
     if belief.holding:
         out["holding"] = dict(belief.holding)
-    if belief.cleared:
-        out["cleared"] = belief.cleared
     if belief.incident is not None:
         out["incident"] = _incident_json(belief.incident)
     if belief.misconfigured is not None:
         out["misconfigured"] = _incident_json(belief.misconfigured)
     if belief.quiet:
         out["quiet"] = dict(belief.quiet)
-    if belief.not_before:
-        out["not_before"] = belief.not_before
     if belief.headroom is not None:
         out["headroom"] = _headroom_json(belief.headroom)
     if belief.learnt != Learnt():
@@ -308,6 +307,8 @@ def belief_json(belief: Belief, *, ring: bool = False) -> Json:
 def belief_from_json(raw: Json) -> Belief:
     """The inverse of `belief_json`."""
     outcome, detail, request_id = raw.get("last", (None, None, None))
+    # A belief of an older program does not say what made its state.
+    made, request = raw.get("made", (None, None))
     learnt = raw.get("learnt")
     return Belief(
         endpoint=raw["endpoint"],
@@ -315,6 +316,8 @@ def belief_from_json(raw: Json) -> Belief:
         state=State(raw["state"]),
         since=Instant(raw["since"]),
         reason=raw["reason"],
+        outcome=Outcome(made) if made else None,
+        request_id=request,
         classified=Instant(raw["classified"]),
         runs=Runs(**{name: Run(*run) for name, run in raw["runs"].items()}),
         confirmations=raw.get("confirmations", 0),

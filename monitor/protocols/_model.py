@@ -46,9 +46,17 @@ def patience(settings: ModelSettings) -> Patience:
 def conversation(settings: ModelSettings, reveal: Reveal, dialect: Dialect) -> Conversation:
     """How its answers are read."""
     keys = () if settings.api_key is None else (settings.api_key,)
-    # A server that floods us must not keep us from looking at the others.
-    most = None if settings.omit else max(_LEAST_ROOM, settings.max_tokens * _BYTES_OF_TOKEN)
-    return Conversation(dialect, patience(settings), secrets(settings, reveal, keys), most)
+    # What is left out may be the limit.
+    allowed = None if settings.omit else settings.max_tokens
+    return Conversation(
+        dialect,
+        patience(settings),
+        secrets(settings, reveal, keys),
+        # A server that floods us must not keep us from looking at the others.
+        most_bytes=None if allowed is None else max(_LEAST_ROOM, allowed * _BYTES_OF_TOKEN),
+        sought=settings.expect.answer,
+        tokens_allowed=allowed,
+    )
 
 
 def credential(settings: ModelSettings, reveal: Reveal, header: str, scheme: str = "") -> dict[str, str]:

@@ -88,6 +88,7 @@ class Secrets:
             type=self._cleared(error.type),
             message=self._clear(error.message),
             reasons=tuple(map(self._clear, error.reasons)),
+            request_id=self._cleared(error.request_id),
         )
 
     def _cleared(self, text: str | None) -> str | None:
@@ -111,7 +112,8 @@ def _texts(seen: Observation) -> Iterator[str]:
     yield from (text for text in (*words, seen.fingerprint, seen.upstream) if text)
     if seen.error is not None:
         told = seen.error
-        yield from (text for text in (told.code, told.type, told.message, *told.reasons) if text)
+        said = (told.code, told.type, told.message, told.request_id, *told.reasons)
+        yield from (text for text in said if text)
 
 
 def _begun(text: str, secret: str) -> str:

@@ -133,7 +133,7 @@ async def test_a_slot_whose_look_we_fail_to_judge_is_accounted_for_and_so_is_its
     wire: Wire, tmp_path: Path
 ) -> None:
     """A belief that no code of ours makes: what follows from a working look cannot be computed."""
-    broken = Belief(endpoint=ENDPOINT, runs=Runs(working=None))  # type: ignore[arg-type]
+    broken = Belief(endpoint=ENDPOINT, runs=Runs(ok=None))  # type: ignore[arg-type]
     stand = Stand(wire, tmp_path, broken)
     assert stand.pipeline.begin(ENDPOINT, START)
     stand.look.over.set()

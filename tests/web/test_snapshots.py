@@ -140,6 +140,15 @@ async def test_silence_becomes_unknown_though_nothing_is_stored(snapshots, hands
     assert silent.hour[-1].time.unknown > 0
 
 
+async def test_silence_is_seen_within_a_second(snapshots, hands):
+    await snapshots.newest()
+    heard = PASTS[0].steps[-1].belief.classified
+    hands.pass_((heard + 3 * LIVES[0].interval - hands.now) / SECOND - 0.5)
+    assert (await snapshots.newest()).endpoints[0].state is Shown.UP
+    hands.pass_(1.1)
+    assert (await snapshots.newest()).endpoints[0].state is Shown.UNKNOWN
+
+
 async def test_before_the_first_daemon_there_is_nothing_but_the_config(database_url, tmp_path, hands):
     database = Database(database_url, readonly=True)
     found = await _snapshots(database, tmp_path, hands).newest()
@@ -167,7 +176,7 @@ async def test_states_come_from_the_daemon_s_own_file(snapshots, postgres, tmp_p
     with postgres.stopped():
         hands.pass_(1.1)
         away = await snapshots.newest()
-        assert (away.stale, away.database_away) == (True, True)
+        assert (away.stale, away.database_away) == (False, True)
         assert [one.state for one in away.endpoints] == [Shown.UP, Shown.DOWN]
         assert away.endpoints[0].windows == before.endpoints[0].windows
         assert away.endpoints[0].last_probe == before.endpoints[0].last_probe
