@@ -307,14 +307,6 @@ POISON_AFTER = 5
 _LONGEST_WAIT = Span(15 * MINUTE)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Attempts:
-    """What was tried for one owed message."""
-
-    count: int = 0
-    last_error: str | None = None
-
-
 class Fate(enum.StrEnum):
     SENT = "sent"
     LATER = "later"
