@@ -249,9 +249,9 @@ class Sight:
         writer: Writer,
         clock: Clock,
         *,
-        channels: Sequence[str] = (),
-        zone: tzinfo | None = None,
-        held: Blind | None = None,
+        channels: Sequence[str],
+        zone: tzinfo | None,
+        held: Blind | None,
     ) -> None:
         """`channels` want to hear of the monitor's own troubles; `held` was open when the daemon before
         us ended."""

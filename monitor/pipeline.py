@@ -183,13 +183,13 @@ class Pipeline:
         salt: Callable[[], int],
         clock: Clock,
         finished: Callable[[str], None],
-        gate: Gate | None = None,
-        sight: Sight | None = None,
+        gate: Gate,
+        sight: Sight,
     ) -> None:
         """`concurrency` bounds the looks at once by provider, `gate` all of them; `salt` gives 64
         random bits; `finished` hears when an endpoint is free again; `sight` decides whether a
-        failure was our own (None: it never is)."""
-        self.gate = gate or Gate()
+        failure was our own."""
+        self.gate = gate
         self._sight = sight
         self._places = {one.id: _Place(one) for one in watched}
         self._writer = writer
@@ -301,10 +301,10 @@ class Pipeline:
         self, place: _Place, slot: Instant, seen: Seen, salt: int, *, scheduled: bool
     ) -> Look | None:
         """Decide and store. A look that is held keeps nobody waiting but the endpoint's own next one."""
-        watched, sight = place.watched, self._sight
+        watched = place.watched
         try:
-            if sight is not None and not place.suspended:
-                seen = await self._decided(watched, seen, sight)
+            if not place.suspended:
+                seen = await self._decided(watched, seen)
             if not place.suspended:
                 return self._store(watched, slot, seen, salt, scheduled=scheduled)
         except Exception:
@@ -332,10 +332,10 @@ class Pipeline:
         detail = "the monitor itself failed at this probe; its log says where"
         self._store_unseen(watched, slot, Outcome.INTERNAL_ERROR, detail, scheduled=scheduled)
 
-    async def _decided(self, watched: Watched, seen: Seen, sight: Sight) -> Seen:
+    async def _decided(self, watched: Watched, seen: Seen) -> Seen:
         """The look with the verdict that holds, at most 3 s later: the failure may be our own."""
         before = self._writer.belief(watched.id).last_outcome
-        verdict = await sight.settle(
+        verdict = await self._sight.settle(
             canaries.Look(
                 endpoint=watched.id,
                 vendor=watched.provider,

@@ -76,7 +76,7 @@ class Stand:
             state_dir=self.folder,
         )
         self.canaries = Canaries(places, self.transports, clock.monotonic)
-        return Sight(self.canaries, self.writer, clocks, channels=["ops"], held=held)
+        return Sight(self.canaries, self.writer, clocks, channels=["ops"], zone=None, held=held)
 
     @property
     def steps(self) -> list[Step]:

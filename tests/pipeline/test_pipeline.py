@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from monitor.canaries import Canaries, Sight
 from monitor.clock import Clock
 from monitor.core.belief import Belief, Runs
 from monitor.core.budget import Budget, Ledger, Reach, Scope, day_of
@@ -22,7 +23,8 @@ from monitor.core.wire import Limits, Wire
 from monitor.pipeline import Pipeline, Watched
 from monitor.purse import Purse
 from monitor.store.spool import Spool
-from monitor.transport.wire import open_transports
+from monitor.strain import Gate
+from monitor.transport.wire import Transports, open_transports
 from monitor.writer import Writer
 from tests.core.believing import START, rules
 
@@ -60,7 +62,7 @@ class Waiting:
 class Stand:
     """A pipeline whose clocks the test moves, with a writer that keeps what it is given."""
 
-    def __init__(self, wire: Wire, folder: Path, known: Belief | None = None) -> None:
+    def __init__(self, transports: Transports, folder: Path, known: Belief | None = None) -> None:
         self.wall, self.seconds = START, 1000.0
         self.look = Waiting()
         self.finished: list[str] = []
@@ -81,7 +83,7 @@ class Stand:
             id=ENDPOINT,
             provider="acme",
             look=self.look,
-            wire=wire,
+            wire=transports.wire(),
             rules=rules(),
             grid=Grid(MINUTE, Span(0)),
             timeout_s=30.0,
@@ -98,6 +100,15 @@ class Stand:
             salt=lambda: 7,
             clock=clock,
             finished=self.finished.append,
+            gate=Gate(),
+            sight=Sight(
+                Canaries([], transports, clock.monotonic),
+                self.writer,
+                clock,
+                channels=[],
+                zone=None,
+                held=None,
+            ),
         )
 
     def pass_by(self, length: Span) -> None:
@@ -110,15 +121,15 @@ class Stand:
 
 
 @pytest.fixture
-async def wire() -> AsyncIterator[Wire]:
-    async with open_transports() as transports:
-        yield transports.wire("auto", None, None)
+async def transports() -> AsyncIterator[Transports]:
+    async with open_transports() as opened:
+        yield opened
 
 
 async def test_a_look_that_is_cut_off_lasted_as_long_as_it_did_whatever_the_wall_clock_says(
-    wire: Wire, tmp_path: Path
+    transports: Transports, tmp_path: Path
 ) -> None:
-    stand = Stand(wire, tmp_path)
+    stand = Stand(transports, tmp_path)
     assert stand.pipeline.begin(ENDPOINT, START)
     await stand.look.entered.wait()
     stand.pass_by(Span(60 * MILLISECOND))
@@ -130,11 +141,11 @@ async def test_a_look_that_is_cut_off_lasted_as_long_as_it_did_whatever_the_wall
 
 
 async def test_a_slot_whose_look_we_fail_to_judge_is_accounted_for_and_so_is_its_money(
-    wire: Wire, tmp_path: Path
+    transports: Transports, tmp_path: Path
 ) -> None:
     """A belief that no code of ours makes: what follows from a working look cannot be computed."""
     broken = Belief(endpoint=ENDPOINT, runs=Runs(ok=None))  # type: ignore[arg-type]
-    stand = Stand(wire, tmp_path, broken)
+    stand = Stand(transports, tmp_path, broken)
     assert stand.pipeline.begin(ENDPOINT, START)
     stand.look.over.set()
     while not stand.finished:
