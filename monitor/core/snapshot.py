@@ -107,7 +107,7 @@ class Story:
 
     id: str
     title: str
-    impact: str
+    impact: State
     """`degraded` or `down`: the worst it came to."""
     started_at: Instant
     ended_at: Instant | None

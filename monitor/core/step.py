@@ -13,7 +13,7 @@ from decimal import Decimal
 from typing import Any
 
 from monitor.core import identity
-from monitor.core.alert import Alert, Kind, Usual
+from monitor.core.alert import Alert, Fate, Kind, Usual
 from monitor.core.belief import (
     Belief,
     Incident,
@@ -87,8 +87,7 @@ class Sent:
 
     key: str
     at: Instant
-    fate: str
-    """`sent`, `later` or `dead`."""
+    fate: Fate
     attempts: int
     again: Instant | None = None
     error: str | None = None
@@ -169,7 +168,7 @@ def step_from_json(raw: Json) -> Step:
         quiet=tuple(QuietSpan(**{**q, "quiet": Quiet(q["quiet"])}) for q in raw.get("quiet", ())),
         gap=Gap(**{**gap, "reason": GapReason(gap["reason"])}) if gap else None,
         segment=_segment(raw["segment"]) if "segment" in raw else None,
-        sent=Sent(**raw["sent"]) if "sent" in raw else None,
+        sent=_sent(raw.get("sent")),
         done=Done(**raw["done"]) if "done" in raw else None,
         report=_report(raw["report"]) if "report" in raw else None,
         events=tuple(map(_event, raw.get("events", ()))),
@@ -248,6 +247,10 @@ def _event(raw: Json) -> identity.Event:
 
 def _blind(raw: Json | None) -> Blind | None:
     return None if raw is None else Blind(**{**raw, "need": Need(raw["need"])})
+
+
+def _sent(raw: Json | None) -> Sent | None:
+    return None if raw is None else Sent(**{**raw, "fate": Fate(raw["fate"])})
 
 
 def _transition(raw: Json) -> Transition:
@@ -525,7 +528,7 @@ class Known:
         self.spent[name] = self.spent.get(name, Spent(day, FREE)).plus(day, cost)
 
     def _settle(self, sent: Sent) -> None:
-        if sent.fate != "later":
+        if sent.fate != Fate.LATER:
             self.owed.pop(sent.key, None)
         elif sent.key in self.owed:
             alert = self.owed[sent.key].alert

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Dialect, and_, bindparam, func, select, updat
 from sqlalchemy.schema import Table
 
 from monitor.core import identity
-from monitor.core.alert import Alert, Kind
+from monitor.core.alert import Alert, Fate, Kind
 from monitor.core.belief import RING_KEPT, RING_MOST, Belief
 from monitor.core.degraded import Sample
 from monitor.core.figures import TokenSource
@@ -629,8 +629,8 @@ def _sent_row(sent: Sent) -> Row:
         "alert_key": sent.key,
         "tries": sent.attempts,
         "next": sent.again,
-        "sent": sent.at if sent.fate == "sent" else None,
-        "dead": sent.at if sent.fate == "dead" else None,
+        "sent": sent.at if sent.fate == Fate.SENT else None,
+        "dead": sent.at if sent.fate == Fate.DEAD else None,
         "why": sent.error,
     }
 

@@ -178,7 +178,7 @@ def _snapshot() -> Snapshot:
     story = Story(
         id="20261118-1",
         title="Acme open down",
-        impact="down",
+        impact=State.DOWN,
         started_at=NOW,
         ended_at=None,
         endpoints=("acme/open", "acme/secret"),

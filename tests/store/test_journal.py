@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Connection, func, select
 
+from monitor.core.alert import Fate
 from monitor.core.belief import Quiet, QuietSpan, Withdrawn
 from monitor.core.budget import Spent, day_of
 from monitor.core.figures import Figures
@@ -127,11 +128,13 @@ def test_marks_of_sent_alerts_are_kept_and_a_later_one_never_undoes_them(journal
     steps = story("gbbb")
     journal.write(steps)
     [owed] = journal.load({}, START).owed
-    later = Sent(key=owed.alert.key, at=START, fate="later", attempts=1, again=Instant(START + 5), error="no")
+    later = Sent(
+        key=owed.alert.key, at=START, fate=Fate.LATER, attempts=1, again=Instant(START + 5), error="no"
+    )
     journal.write([Step(sent=later)])
     [waiting] = journal.load({}, START).owed
     assert (waiting.attempts, waiting.again) == (1, START + 5)
-    journal.write([Step(sent=Sent(key=owed.alert.key, at=START, fate="sent", attempts=2))])
+    journal.write([Step(sent=Sent(key=owed.alert.key, at=START, fate=Fate.SENT, attempts=2))])
     journal.write([Step(sent=later)])
     assert journal.load({}, START).owed == ()
 
@@ -200,8 +203,8 @@ def test_with_old_results_goes_what_is_settled_and_nothing_that_is_open(
     sent, recovered, _ = journal.load({}, START).owed
     gaps = [Gap("acme/one", slot, slot, 1, GapReason.LATE) for slot in (result(1).slot, result(2).slot)]
     marks = [
-        Sent(key=sent.alert.key, at=START, fate="sent", attempts=1),
-        Sent(key=recovered.alert.key, at=START, fate="dead", attempts=9),
+        Sent(key=sent.alert.key, at=START, fate=Fate.SENT, attempts=1),
+        Sent(key=recovered.alert.key, at=START, fate=Fate.DEAD, attempts=9),
     ]
     journal.write([*(Step(sent=one) for one in marks), *(Step(gap=gap) for gap in gaps)])
     operator = Operator(database)

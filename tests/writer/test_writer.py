@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import Connection, func, select
 
 from monitor import clock
+from monitor.core.alert import Fate
 from monitor.core.belief import Tick
 from monitor.core.instant import Instant, Span
 from monitor.core.step import Checkpoint, Known, Owed, Sent, Step
@@ -273,7 +274,7 @@ async def test_what_was_sent_is_known_after_a_restart(desk: Desk) -> None:
         desk.play(writer, "gbbb")
         await until(lambda: bool(desk.delivered))
         [owed] = desk.delivered
-        writer.put(Step(sent=Sent(key=owed.alert.key, at=START, fate="sent", attempts=1)))
+        writer.put(Step(sent=Sent(key=owed.alert.key, at=START, fate=Fate.SENT, attempts=1)))
     async with desk.running() as again:
         assert again.checkpoint().owed == ()
         assert again.belief(ENDPOINT).incident is not None
