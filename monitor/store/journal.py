@@ -188,7 +188,8 @@ class Journal:
                     rows["evidence"].append(_evidence_row(step.result, number))
             if step.belief is not None:
                 beliefs[step.belief.endpoint] = step.belief
-            if not (step.result is not None and step.belief is not None and not step.urgent):
+            changes_nothing = step.result is not None and step.belief is not None and not step.urgent
+            if not changes_nothing:
                 self._gather(connection, step, rows)
             if step.events and step.result is not None:
                 number = self._number(connection, step.result.endpoint, step.result.at)
