@@ -16,7 +16,6 @@ from monitor.core.sse import Event, Parser
 from monitor.core.timeline import Channel, Timeline, Token
 from monitor.core.trace import Trace
 from monitor.core.wire import Arrival, Fault, FaultKind, Limits, Phase, Reply, Request, Wire, WireFault
-from monitor.protocols._prepare import Secrets
 from monitor.protocols._vendor import behind, kept_headers, request_id, vendor_error
 
 ANSWER_KEPT = 4096
@@ -56,7 +55,6 @@ class Reading:
     """What was understood of one answer so far. A dialect writes into it."""
 
     timeline: Timeline
-    secrets: Secrets
     trace: Trace
     at: float = 0.0
     """Stamp of the bytes that are being read."""
@@ -113,7 +111,7 @@ class Reading:
 
     def raw(self) -> str:
         """The beginning of the body as text."""
-        return self.secrets.hide_bytes(bytes(self.body[:_EVIDENCE])).decode("utf-8", "replace")
+        return bytes(self.body[:_EVIDENCE]).decode("utf-8", "replace")
 
     def failed(self, error: VendorError) -> None:
         """The server says that it failed."""
@@ -165,14 +163,12 @@ class Conversation:
 
     dialect: Dialect
     patience: Patience
-    secrets: Secrets
     most_bytes: int | None = None
     """The longest answer that can be an honest one; None: the wire's own bound."""
 
     async def ask(self, wire: Wire, request: Request, timeline: Timeline, limits: Limits) -> Reading:
         """One exchange, from the first packet to the end of the answer."""
-        trace = Trace(request.method, request.url, len(request.body), self.secrets.blot)
-        reading = Reading(timeline, self.secrets, trace)
+        reading = Reading(timeline, Trace(request.method, request.url, len(request.body)))
         bounds = Limits(
             deadline=limits.deadline,
             connect_s=limits.connect_s,
@@ -211,14 +207,14 @@ class Conversation:
         usage = self.dialect.usage(reading.usage)
         if usage is not None and reading.timeline.tokens and not usage.output_tokens:
             usage = replace(usage, output_tokens=None)
-        seen = Observation(
+        return Observation(
             timeline=reading.timeline,
             fault=reading.fault,
             timer=reading.timer,
             status=reading.status,
             headers=kept_headers(reading.headers),
             body=_evidence(reading),
-            request_id=self.secrets.hide_in(request_id(reading.headers)) or reading.answer_id,
+            request_id=request_id(reading.headers) or reading.answer_id,
             error=reading.error,
             malformed=reading.malformed,
             certificate_days=reading.certificate_days,
@@ -236,7 +232,6 @@ class Conversation:
             learnt=learnt,
             trace=reading.trace,
         )
-        return self.secrets.cleared(seen)
 
 
 def _end(reading: Reading) -> float:
@@ -423,9 +418,8 @@ def _no_stream(reading: Reading, what: str) -> None:
 
 
 def _whole(reading: Reading, dialect: Dialect) -> None:
-    body = reading.secrets.hide_bytes(bytes(reading.body))
     try:
-        answer = json.loads(body)
+        answer = json.loads(reading.body)
     except (ValueError, RecursionError):
         _no_stream(reading, "neither an event stream nor valid JSON")
         return
@@ -457,7 +451,7 @@ async def _read_refusal(reply: Reply, reading: Reading, deadline: float) -> None
         if arrival.at > until:
             break
     try:
-        said = json.loads(reading.secrets.hide_bytes(bytes(reading.body)))
+        said = json.loads(reading.body)
     except (ValueError, RecursionError):
         return
     reading.error = vendor_error(said, in_stream=False)
