@@ -18,7 +18,7 @@ from monitor.core.trace import Trace
 from monitor.core.verdict import Expect
 from monitor.core.wire import Fault, FaultKind, Limits, Phase, Reply, Request, Wire, WireFault
 from monitor.protocols import Reveal
-from monitor.protocols._prepare import headers, milliseconds
+from monitor.protocols._prepare import headers, milliseconds, without_secrets
 from monitor.protocols._vendor import kept_headers, request_id
 
 SEARCHED_BYTES = 1024 * 1024
@@ -92,7 +92,7 @@ class Page:
         self._sought = expect.body_contains
         self._most = DRAINED_BYTES if self._sought is None else SEARCHED_BYTES
         self.model: str | None = None
-        self.identity = f"http {settings.url}"
+        self.identity = f"http {without_secrets(settings.url)}"
         self.expect = Expect(
             status=expect.status,
             body_contains=expect.body_contains,
