@@ -44,14 +44,15 @@ _BEGINNING = re.compile(r"\A(?=.{0,7}[A-Za-z])(?=.{0,7}[^A-Za-z]).{8}", re.DOTAL
 _SCHEME = re.compile(r"\A[A-Za-z]+ +([^ ]+)\Z")
 """As in `Bearer …`."""
 
-_DEEPEST = 4
-"""Times that one escape is looked for within another."""
+_DEEPEST = 3
+"""Times that an escape of one kind is looked for within one of another. Of its own kind any depth is."""
 _ESCAPE = re.compile(
-    r"\\u([0-9a-f]{4})|\\u\{([0-9a-f]{1,6})\}|\\x([0-9a-f]{2})|%u([0-9a-f]{4})|%([0-9a-f]{2})"
-    r"|&#x([0-9a-f]{1,6});?|&#([0-9]{1,7});?|&([a-z]{2,8};)|\\([\\/\"'&])|\\[nrtbf]",
+    r"\\+u([0-9a-f]{4})|\\+u\{([0-9a-f]{1,6})\}|\\+x([0-9a-f]{2})|%(?:25)*u([0-9a-f]{4})|%(?:25)*([0-9a-f]{2})"
+    r"|&(?:amp;)*\#x([0-9a-f]{1,6});?|&(?:amp;)*\#([0-9]{1,7});?|&(?:amp;)*([a-z]{2,8};)"
+    r"|\\+([/\"'&])|(\\)\\+(?![nrtbf])|\\+[nrtbf]",
     re.ASCII | re.IGNORECASE,
 )
-_DECIMAL, _NAMED, _SIGN = 7, 8, 9
+_DECIMAL, _NAMED = 7, 8
 
 
 class Blot:
@@ -87,18 +88,22 @@ class Blot:
 
     def hide(self, text: str) -> str:
         """The text with `***` for every run of characters that tells of a secret."""
-        if self.is_clear(text):
+        plain, places = _unescaped(text)
+        if self._is_clear(plain):
             return text
         out: list[str] = []
         end = 0
-        for first, last in self._runs(text):
+        for run in self._runs(plain):
+            first, last = run if places is None else (places[run[0]], places[run[1]])
             out += (text[end:first], _INSTEAD)
             end = last
         return "".join((*out, text[end:]))
 
     def is_clear(self, text: str) -> bool:
         """Nothing of a secret is in it; a quick look, which may err on the other side."""
-        plain = _unescaped(text)[0]
+        return self._is_clear(_unescaped(text)[0])
+
+    def _is_clear(self, plain: str) -> bool:
         bare = _bare(plain)
         return (
             self._grams.isdisjoint(_every(plain, _GRAM, PIECE))
@@ -107,12 +112,10 @@ class Blot:
             and not any(whole in bare for whole in self._bare_wholes)
         )
 
-    def _runs(self, text: str) -> list[tuple[int, int]]:
+    def _runs(self, plain: str) -> list[tuple[int, int]]:
         """Where it tells of a secret, what touches or overlaps as one; in order."""
-        plain, places = _unescaped(text)
         runs: list[tuple[int, int]] = []
-        for place in sorted(self._found(plain)):
-            first, last = place if places is None else (places[place[0]], places[place[1]])
+        for first, last in sorted(self._found(plain)):
             if runs and first <= runs[-1][1]:
                 runs[-1] = runs[-1][0], max(runs[-1][1], last)
             else:
@@ -295,13 +298,15 @@ def _unescaped(text: str) -> tuple[str, list[int] | None]:
         begins: list[int] = []
         end = 0
         for found in _ESCAPE.finditer(text):
+            first, last = found.span()
             meant = _meant(found)
-            out += (text[end : found.start()], meant)
-            begins += (*range(end, found.start()), *[found.start()] * len(meant))
-            end = found.end()
+            out += (text[end:first], meant)
+            begins.extend(range(end, first))
+            begins.extend([first] * len(meant))
+            end = last
         if not end:
             break
-        begins += range(end, len(text) + 1)
+        begins.extend(range(end, len(text) + 1))
         places = begins if places is None else [places[at] for at in begins]
         text = "".join((*out, text[end:]))
     return text, places
@@ -312,7 +317,7 @@ def _meant(found: re.Match[str]) -> str:
     if kind is None:
         return " "
     told = found[kind]
-    if kind == _SIGN:
+    if kind > _NAMED:
         return told
     if kind == _NAMED:
         return html5.get(told, found[0])

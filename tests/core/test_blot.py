@@ -6,6 +6,7 @@ import string
 from base64 import b64encode, urlsafe_b64encode
 from collections.abc import Callable
 from dataclasses import fields, replace
+from time import perf_counter
 from urllib.parse import quote
 
 import pytest
@@ -199,3 +200,17 @@ def test_the_halves_of_a_key_are_hidden_wherever_they_stand() -> None:
 def test_an_observation_without_secrets_is_the_same_one() -> None:
     seen = told("all is well")
     assert cleared(seen, Blot([KEY])) is seen
+
+
+@pytest.mark.parametrize("unit", ["\\", "%25", "&amp;", "&#", KEY[:5], KEY, "\\u005a", "\ufffd", "aaaa"])
+def test_a_text_that_is_ten_times_as_long_takes_no_hundred_times_as_long(unit: str) -> None:
+    blot = Blot([KEY, "a" * 64, "\\" * 12, "%25" * 8])
+
+    def took(length: int) -> float:
+        text = unit * (length // len(unit))
+        began = perf_counter()
+        blot.hide(text)
+        return perf_counter() - began
+
+    # The machine may stop for a moment: the best of several counts.
+    assert min(took(50_000) for _ in range(5)) < 40 * min(took(5_000) for _ in range(5))
