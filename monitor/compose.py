@@ -14,10 +14,12 @@ from monitor.core.alert import Route, Subject
 from monitor.core.belief import Rules
 from monitor.core.blot import Blot, secrets_in
 from monitor.core.budget import (
+    FREE,
     Budget,
     Ledger,
     Reach,
     Scope,
+    Spent,
     day_of,
     worst_case_cost,
 )
@@ -107,7 +109,7 @@ def rules(config: Config, endpoint: EndpointSettings) -> Rules:
         subject=Subject(
             id=endpoint.id,
             provider=endpoint.provider_name,
-            model=_called(endpoint),
+            model=endpoint.called,
             link=None if base is None else f"{base.rstrip('/')}/endpoints/{endpoint.id}",
             status_page=endpoint.status_page,
             timezone=config.site.timezone,
@@ -123,12 +125,6 @@ def rules(config: Config, endpoint: EndpointSettings) -> Rules:
         degraded=None if endpoint.degraded is None else _degraded(endpoint.degraded),
         routes=tuple(Route(name, frozenset(config.channels[name].on)) for name in names),
     )
-
-
-def _called(endpoint: EndpointSettings) -> str:
-    """What an alert calls it, so that it is not taken for its sibling."""
-    name = endpoint.model_name or endpoint.name
-    return name if endpoint.also_of is None else f"{name} over {endpoint.protocol}"
 
 
 def gone(config: Config, endpoint: str) -> Rules:
@@ -181,16 +177,17 @@ def scopes(config: Config) -> dict[str, tuple[Scope, ...]]:
 
 
 def ledgers(
-    config: Config, whose: Mapping[str, Iterable[Scope]], spent: Mapping[str, Decimal], now: Instant
+    config: Config, whose: Mapping[str, Iterable[Scope]], spent: Mapping[str, Spent], now: Instant
 ) -> list[Ledger]:
-    """What each budget has left today, `spent` being the sum of the day by endpoint."""
+    """What each budget has left today, after what each endpoint has spent."""
+    today = day_of(now)
     sums: dict[Scope, Decimal] = {}
     for endpoint, limited in whose.items():
         for scope in limited:
-            sums[scope] = sums.get(scope, Decimal(0)) + spent.get(endpoint, Decimal(0))
+            sums[scope] = sums.get(scope, FREE) + (spent[endpoint].on(today) if endpoint in spent else FREE)
     limits = _limits(config)
     return [
-        Ledger(scope=scope, day=day_of(now), budget=Budget(limits[scope]), spent=amount)
+        Ledger(scope=scope, day=today, budget=Budget(limits[scope]), spent=amount)
         for scope, amount in sums.items()
     ]
 

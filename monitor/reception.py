@@ -91,7 +91,7 @@ class Reception:
         put: Callable[[Report], None],
         look: Callable[[str], None],
         clock: Clock,
-        deaf: Callable[[], float | None] = lambda: None,
+        deaf: Callable[[], float | None],
     ) -> None:
         # A look into a table by a digest with a key of ours tells nobody how near a guess came.
         self._key = randomness.token_bytes(32)

@@ -45,9 +45,16 @@ def patience(settings: ModelSettings) -> Patience:
 
 def conversation(settings: ModelSettings, dialect: Dialect) -> Conversation:
     """How its answers are read."""
-    # A server that floods us must not keep us from looking at the others.
-    most = None if settings.omit else max(_LEAST_ROOM, settings.max_tokens * _BYTES_OF_TOKEN)
-    return Conversation(dialect, patience(settings), most)
+    # What is left out may be the limit.
+    allowed = None if settings.omit else settings.max_tokens
+    return Conversation(
+        dialect,
+        patience(settings),
+        # A server that floods us must not keep us from looking at the others.
+        most_bytes=None if allowed is None else max(_LEAST_ROOM, allowed * _BYTES_OF_TOKEN),
+        sought=settings.expect.answer,
+        tokens_allowed=allowed,
+    )
 
 
 def credential(settings: ModelSettings, reveal: Reveal, header: str, scheme: str = "") -> dict[str, str]:

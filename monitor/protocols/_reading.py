@@ -51,11 +51,38 @@ class Patience:
 
 
 @dataclass(slots=True)
+class Search:
+    """Looks for a text in an answer that comes in pieces, in any case and wherever its lines break."""
+
+    sought: str
+    """Folded, and each blank a space."""
+    found: bool = False
+    _end: str = ""
+    """Of what came so far, as much as what is sought may have begun in."""
+
+    def see(self, piece: str) -> None:
+        """Some more of the answer."""
+        if not self.found:
+            text = self._end + _folded(piece)
+            self.found = self.sought in text
+            self._end = text[1 - len(self.sought) :] if len(self.sought) > 1 else ""
+
+
+def _folded(text: str) -> str:
+    return text.casefold().translate(_LINES)
+
+
+_LINES = str.maketrans("\r\n\t", "   ")
+
+
+@dataclass(slots=True)
 class Reading:
     """What was understood of one answer so far. A dialect writes into it."""
 
     timeline: Timeline
     trace: Trace
+    search: Search | None = None
+    """For what `expect.answer` asks for."""
     at: float = 0.0
     """Stamp of the bytes that are being read."""
     earliest: float = 0.0
@@ -90,9 +117,13 @@ class Reading:
     def token(self, text: str, channel: Channel) -> None:
         """Generated text came."""
         self.timeline.tokens.append(Token(self.at, self.earliest, len(text), channel, ended_read=False))
-        if channel is Channel.ANSWER and self.answer_length < ANSWER_KEPT:
+        if channel is not Channel.ANSWER:
+            return
+        if self.answer_length < ANSWER_KEPT:
             self.answer.append(text)
             self.answer_length += len(text)
+        if self.search is not None:
+            self.search.see(text)
 
     def finished(self, reason: str | None) -> None:
         """The protocol's terminal evidence came, with the reason if it gave one."""
@@ -165,10 +196,15 @@ class Conversation:
     patience: Patience
     most_bytes: int | None = None
     """The longest answer that can be an honest one; None: the wire's own bound."""
+    sought: str | None = None
+    """What the answer should contain; None: nothing in particular."""
+    tokens_allowed: int | None = None
+    """The limit in every request; None: none that we know of."""
 
     async def ask(self, wire: Wire, request: Request, timeline: Timeline, limits: Limits) -> Reading:
         """One exchange, from the first packet to the end of the answer."""
-        reading = Reading(timeline, Trace(request.method, request.url, len(request.body)))
+        search = None if self.sought is None else Search(_folded(self.sought))
+        reading = Reading(timeline, Trace(request.method, request.url, len(request.body)), search)
         bounds = Limits(
             deadline=limits.deadline,
             connect_s=limits.connect_s,
@@ -207,6 +243,7 @@ class Conversation:
         usage = self.dialect.usage(reading.usage)
         if usage is not None and reading.timeline.tokens and not usage.output_tokens:
             usage = replace(usage, output_tokens=None)
+        told = None if reading.error is None else reading.error.request_id
         return Observation(
             timeline=reading.timeline,
             fault=reading.fault,
@@ -214,12 +251,14 @@ class Conversation:
             status=reading.status,
             headers=kept_headers(reading.headers),
             body=_evidence(reading),
-            request_id=request_id(reading.headers) or reading.answer_id,
+            request_id=request_id(reading.headers) or told or reading.answer_id,
             error=reading.error,
             malformed=reading.malformed,
             certificate_days=reading.certificate_days,
             prompt_characters=prompt_characters,
+            tokens_allowed=self.tokens_allowed,
             answer=clean("".join(reading.answer), ANSWER_KEPT),
+            answer_matches=None if reading.search is None else reading.search.found,
             finish_reason=reading.finish_reason,
             terminal=reading.timeline.terminal is not None,
             filtered=reading.filtered,

@@ -160,7 +160,7 @@ def told(said: str) -> Observation:
         headers={f"x-ratelimit-{said}": said},
         body=said,
         request_id=said,
-        error=VendorError(code=said, type=said, message=said, reasons=(said,)),
+        error=VendorError(code=said, type=said, message=said, reasons=(said,), request_id=said),
         malformed=said,
         answer=said,
         finish_reason=said,
