@@ -131,6 +131,7 @@ class Daemon:
     def __init__(self, config: Config, secrets: Secrets, state_dir: Path, clock: Clock = SYSTEM) -> None:
         self._config = config
         self._secrets = secrets
+        self._blot = compose.blot(config, secrets)
         self._state_dir = state_dir
         self._clock = clock
         self._end = asyncio.Event()
@@ -424,7 +425,10 @@ class Daemon:
         endpoints = compose.enabled(self._config)
         now = self._clock.now()
         scopes = compose.scopes(self._config)
-        watched = [compose.watched(one, self._rules[one.id], self._secrets, transports) for one in endpoints]
+        watched = [
+            compose.watched(one, self._rules[one.id], self._secrets, self._blot, transports)
+            for one in endpoints
+        ]
         pipeline = Pipeline(
             watched,
             writer=writer,
@@ -464,6 +468,7 @@ class Daemon:
     ) -> Reception:
         reception = Reception(
             senders,
+            blot=self._blot,
             keep=lambda report: writer.keep(Step(report=report)),
             put=lambda report: writer.put(Step(report=report)),
             look=pipeline.look_now,

@@ -1,9 +1,10 @@
 """From the config to the values that the running parts want; computed once."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 from monitor.config import proxy as proxies
 from monitor.config.cost import price_of
@@ -11,6 +12,7 @@ from monitor.config.secrets import Secrets
 from monitor.config.settings import LOCATION, Config, Degraded, EndpointSettings
 from monitor.core.alert import Route, Subject
 from monitor.core.belief import Rules
+from monitor.core.blot import Blot, secrets_in
 from monitor.core.budget import (
     FREE,
     Budget,
@@ -41,7 +43,32 @@ def grid(endpoint: EndpointSettings) -> Grid:
     return Grid(interval, phase_of(endpoint.id, interval))
 
 
-def watched(endpoint: EndpointSettings, rules: Rules, secrets: Secrets, transports: Transports) -> Watched:
+def blot(config: Config, secrets: Secrets) -> Blot:
+    """What knows every secret of this process, also those that stand in a URL."""
+    asked = [value for one in enabled(config) for url in _urls(one) for value in secrets_in(url)]
+    public = [text for one in enabled(config) for text in _public(one)]
+    return Blot([*secrets.values, *asked, *map(unquote, asked)], public)
+
+
+def _urls(endpoint: EndpointSettings) -> Iterator[str]:
+    """What it asks, as it stands in the file."""
+    texts = (getattr(endpoint, key, None) for key in ("url", "base_url"))
+    return (text for text in texts if isinstance(text, str))
+
+
+def _public(endpoint: EndpointSettings) -> Iterator[str]:
+    """What is no secret of it, whatever else the same word may be."""
+    yield from (endpoint.id, endpoint.name, endpoint.provider_name, endpoint.model_name or "")
+    yield from (urlsplit(url).hostname or "" for url in _urls(endpoint))
+    for key in ("address", "server_name", "query", "server"):
+        text = getattr(endpoint, key, None)
+        if isinstance(text, str):
+            yield text
+
+
+def watched(
+    endpoint: EndpointSettings, rules: Rules, secrets: Secrets, blot: Blot, transports: Transports
+) -> Watched:
     """Everything that a look at the endpoint needs. Raises OSError or ValueError for a bad CA file."""
     look = registry()[endpoint.protocol].prepare(endpoint, secrets.of)
     worst = look.worst_case
@@ -59,6 +86,7 @@ def watched(endpoint: EndpointSettings, rules: Rules, secrets: Secrets, transpor
         connect_s=endpoint.connect_timeout.total_seconds(),
         protocol=endpoint.protocol,
         location=LOCATION,
+        blot=blot,
         price=price,
         worst_cost=worst_case_cost(price, worst.input_tokens or 0, worst.output_tokens or 0),
         mailbox=look.mailbox if isinstance(look, Listening) else None,

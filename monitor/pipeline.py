@@ -16,6 +16,7 @@ from monitor.canaries import Sight
 from monitor.clock import Clock
 from monitor.core import evidence, identity
 from monitor.core.belief import Belief, Look, Quiet, Rules, confirmation_at, throttled_until
+from monitor.core.blot import Blot, cleared
 from monitor.core.budget import FREE, Price, cost_usd
 from monitor.core.figures import Figures
 from monitor.core.headroom import Headroom
@@ -52,6 +53,8 @@ class Watched:
     connect_s: float
     protocol: str
     location: str
+    blot: Blot
+    """Every secret of this process."""
     price: Price | None = None
     worst_cost: Decimal = FREE
     """USD of one probe at most; 0 where there is no price."""
@@ -81,7 +84,8 @@ async def look_once(watched: Watched, learnt: Learnt, nonce: str, clock: Clock) 
     at = clock.now()
     timeline = Timeline(start=clock.monotonic())
     limits = Limits(deadline=timeline.start + watched.timeout_s, connect_s=watched.connect_s)
-    observation = await watched.look.look(watched.wire, timeline, limits, nonce, learnt.protocol)
+    told = await watched.look.look(watched.wire, timeline, limits, nonce, learnt.protocol)
+    observation = cleared(told, watched.blot)
     received = _received(observation, at)
     headroom = _headroom(observation, received)
     verdict = judge(
@@ -418,6 +422,7 @@ class Pipeline:
                 location=watched.location,
                 protocol=watched.protocol,
                 model=watched.look.model,
+                blot=watched.blot,
             )
         )
 

@@ -16,7 +16,6 @@ from monitor.core.sse import Event, Parser
 from monitor.core.timeline import Channel, Timeline, Token
 from monitor.core.trace import Trace
 from monitor.core.wire import Arrival, Fault, FaultKind, Limits, Phase, Reply, Request, Wire, WireFault
-from monitor.protocols._prepare import Secrets
 from monitor.protocols._vendor import behind, kept_headers, request_id, vendor_error
 
 ANSWER_KEPT = 4096
@@ -81,7 +80,6 @@ class Reading:
     """What was understood of one answer so far. A dialect writes into it."""
 
     timeline: Timeline
-    secrets: Secrets
     trace: Trace
     search: Search | None = None
     """For what `expect.answer` asks for."""
@@ -144,7 +142,7 @@ class Reading:
 
     def raw(self) -> str:
         """The beginning of the body as text."""
-        return self.secrets.hide_bytes(bytes(self.body[:_EVIDENCE])).decode("utf-8", "replace")
+        return bytes(self.body[:_EVIDENCE]).decode("utf-8", "replace")
 
     def failed(self, error: VendorError) -> None:
         """The server says that it failed."""
@@ -196,7 +194,6 @@ class Conversation:
 
     dialect: Dialect
     patience: Patience
-    secrets: Secrets
     most_bytes: int | None = None
     """The longest answer that can be an honest one; None: the wire's own bound."""
     sought: str | None = None
@@ -206,9 +203,8 @@ class Conversation:
 
     async def ask(self, wire: Wire, request: Request, timeline: Timeline, limits: Limits) -> Reading:
         """One exchange, from the first packet to the end of the answer."""
-        trace = Trace(request.method, request.url, len(request.body), self.secrets.blot)
         search = None if self.sought is None else Search(_folded(self.sought))
-        reading = Reading(timeline, self.secrets, trace, search)
+        reading = Reading(timeline, Trace(request.method, request.url, len(request.body)), search)
         bounds = Limits(
             deadline=limits.deadline,
             connect_s=limits.connect_s,
@@ -248,14 +244,14 @@ class Conversation:
         if usage is not None and reading.timeline.tokens and not usage.output_tokens:
             usage = replace(usage, output_tokens=None)
         told = None if reading.error is None else reading.error.request_id
-        seen = Observation(
+        return Observation(
             timeline=reading.timeline,
             fault=reading.fault,
             timer=reading.timer,
             status=reading.status,
             headers=kept_headers(reading.headers),
             body=_evidence(reading),
-            request_id=self.secrets.hide_in(request_id(reading.headers)) or told or reading.answer_id,
+            request_id=request_id(reading.headers) or told or reading.answer_id,
             error=reading.error,
             malformed=reading.malformed,
             certificate_days=reading.certificate_days,
@@ -275,7 +271,6 @@ class Conversation:
             learnt=learnt,
             trace=reading.trace,
         )
-        return self.secrets.cleared(seen)
 
 
 def _end(reading: Reading) -> float:
@@ -462,9 +457,8 @@ def _no_stream(reading: Reading, what: str) -> None:
 
 
 def _whole(reading: Reading, dialect: Dialect) -> None:
-    body = reading.secrets.hide_bytes(bytes(reading.body))
     try:
-        answer = json.loads(body)
+        answer = json.loads(reading.body)
     except (ValueError, RecursionError):
         _no_stream(reading, "neither an event stream nor valid JSON")
         return
@@ -496,7 +490,7 @@ async def _read_refusal(reply: Reply, reading: Reading, deadline: float) -> None
         if arrival.at > until:
             break
     try:
-        said = json.loads(reading.secrets.hide_bytes(bytes(reading.body)))
+        said = json.loads(reading.body)
     except (ValueError, RecursionError):
         return
     reading.error = vendor_error(said, in_stream=False)

@@ -98,7 +98,7 @@ class Chat:
         self._settings = settings
         self._door = door
         self._headers = json_headers(settings, reveal, door.headers)
-        self._conversation = conversation(settings, reveal, Dialect())
+        self._conversation = conversation(settings, Dialect())
         self._templates: dict[_Form, Template] = {}
         self.model = settings.model
         self.identity = identity(settings)
