@@ -11,6 +11,7 @@ import pytest
 from monitor.canaries import Canaries, Sight
 from monitor.clock import Clock
 from monitor.core.belief import Belief, Runs
+from monitor.core.blot import Blot
 from monitor.core.budget import Budget, Ledger, Reach, Scope, day_of
 from monitor.core.instant import HOUR, MILLISECOND, MINUTE, Instant, Span
 from monitor.core.observation import Observation, Usage
@@ -84,6 +85,7 @@ class Stand:
             provider="acme",
             look=self.look,
             wire=transports.wire(),
+            blot=Blot([]),
             rules=rules(),
             grid=Grid(MINUTE, Span(0)),
             timeout_s=30.0,
