@@ -114,7 +114,7 @@ def output_speed(tokens: Sequence[Token], count: float) -> float | None:
     of the text within 5 ms.
     """
     end = len(tokens) - 1
-    while end > 0 and not tokens[end].ended_read:
+    while end > 0 and not _is_its_own(tokens[end]):
         end -= 1
     if end < 1 or count <= 0:
         return None
@@ -128,6 +128,11 @@ def output_speed(tokens: Sequence[Token], count: float) -> float | None:
     if n_timed - n_first < 1:
         return None
     return (n_timed - n_first) / window_s
+
+
+def _is_its_own(token: Token) -> bool:
+    """Its stamp is exact, or as near to it as that of any byte of the read."""
+    return token.ended_read or token.earliest == token.at
 
 
 def burst_speed(seen: Observation) -> float:

@@ -67,7 +67,17 @@ def test_at_least_one_token_is_in_the_first_chunk() -> None:
 
 def test_speed_runs_to_the_last_token_whose_stamp_is_its_own_with_its_share_of_the_tokens() -> None:
     tokens = [token(1.0), token(1.5), token(2.0), token(2.1, ended_read=False)]
+    tokens[-1].earliest = 2.05
     assert output_speed(tokens, 40) == pytest.approx((30 - 10) / 1.0)
+
+
+def test_what_follows_a_token_in_its_segment_takes_nothing_from_its_stamp() -> None:
+    """A finish_reason, a ping or a comment behind it."""
+    tokens = [token(1.0), token(1.1), token(1.2), token(2.0, ended_read=False)]
+    assert output_speed(tokens, 40) == pytest.approx((40 - 10) / 1.0)
+    for each in tokens:
+        each.ended_read = False
+    assert output_speed(tokens, 40) == pytest.approx((40 - 10) / 1.0)
 
 
 def test_end_to_end_for_500_tokens_is_the_sum_of_its_parts() -> None:
