@@ -15,7 +15,18 @@ from monitor.core.observation import BODY_KEPT, Observation, Timer, Usage, Vendo
 from monitor.core.sse import Event, Parser
 from monitor.core.timeline import Channel, Timeline, Token
 from monitor.core.trace import Trace
-from monitor.core.wire import Arrival, Fault, FaultKind, Limits, Phase, Reply, Request, Wire, WireFault
+from monitor.core.wire import (
+    Arrival,
+    Fault,
+    FaultKind,
+    Limits,
+    Moment,
+    Phase,
+    Reply,
+    Request,
+    Wire,
+    WireFault,
+)
 from monitor.protocols._prepare import Secrets
 from monitor.protocols._vendor import behind, kept_headers, request_id, vendor_error
 
@@ -316,6 +327,7 @@ async def _read_answer(
             return
         if arrival is None:
             _ended(reading, dialect, form, parser)
+            _until_the_end(reading, reply.ended)
             return
         before = len(reading.timeline.tokens), reading.timeline.terminal
         _arrived(reading, arrival)
@@ -443,6 +455,15 @@ def _ended(reading: Reading, dialect: Dialect, form: _Form | None, parser: Parse
         _last_words(reading, dialect, parser)
         if form is not None and not reading.heard and not parser.comments:
             _no_stream(reading, "neither an event stream nor JSON")
+
+
+def _until_the_end(reading: Reading, ended: Moment | None) -> None:
+    """An answer that said neither that it was over nor that it failed, failed by ending."""
+    if ended is None or reading.timeline.terminal is not None or reading.error is not None:
+        return
+    reading.at = ended.at
+    if ended.earliest < ended.at:
+        reading.timeline.bounds.add("end")
 
 
 def _last_words(reading: Reading, dialect: Dialect, parser: Parser) -> None:

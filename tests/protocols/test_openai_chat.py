@@ -131,6 +131,26 @@ async def test_reasoning_and_answer_in_one_event_are_two_tokens_at_one_moment():
     assert all(token.ended_read for token in seen.timeline.tokens)
 
 
+@pytest.mark.parametrize("reads", [[], [events(chunk({"content": "po"}))]])
+async def test_a_stream_that_ends_without_its_evidence_fails_when_it_ends(reads):
+    seen = await look(look_of("openai-chat"), streamed(*reads, ending_after=0.8))
+    line = seen.timeline
+    assert not seen.terminal
+    assert line.end == pytest.approx(HEADERS + 0.010 * len(reads) + 0.8)
+    assert "end" in line.bounds
+    assert judge(seen, Expect(), Learnt(), model="m").figures.total_ms > 800
+
+
+@pytest.mark.parametrize(
+    "last", [PONG, b"data: [DONE]", events({"error": {"message": "boom"}}), b'{"error": {"message": "boom"}}']
+)
+async def test_what_is_over_or_failed_before_does_not_wait_for_the_end(last):
+    seen = await look(look_of("openai-chat"), streamed(last, ending_after=0.8))
+    assert seen.terminal or seen.error is not None
+    assert seen.timeline.end == pytest.approx(HEADERS + 0.010)
+    assert "end" not in seen.timeline.bounds
+
+
 async def test_nothing_is_read_after_done():
     reply = streamed(PONG, b"data: {never read", after=1.0)
     seen = await look(look_of("openai-chat"), reply)
