@@ -81,8 +81,8 @@ def measure(seen: Observation) -> Figures:
     ttft_s = setup_s + net_s
     answer = line.first(Channel.ANSWER)
     ttfat_s = None if answer is None else setup_s + max(0.0, answer.at - line.request_sent)
-    count = _visible(usage, line.tokens)
-    speed = output_speed(line.tokens, count)
+    timed, count = _timed(seen, usage)
+    speed = output_speed(timed, count)
     whole_s = ttft_s + last.at - first.at
     return Figures(
         ttft_ms=ttft_s * 1000.0,
@@ -142,14 +142,15 @@ def burst_speed(seen: Observation) -> float:
     stamps and the server's own count tell. A moment that is a bound counts from its earliest, so that
     what we ourselves read late never came at once.
     """
-    tokens, usage = seen.timeline.tokens, seen.usage
-    if not tokens or usage is None or _unsaid(usage) or seen.timeline.clock is not Clock.KERNEL:
+    usage = seen.usage
+    if usage is None or _unsaid(usage) or seen.timeline.clock is not Clock.KERNEL:
         return 0.0
+    tokens, count = _timed(seen, usage)
     characters = sum(token.characters for token in tokens)
     most, events = _most_at_once(tokens, _earliest(tokens))
-    if most * 2 < characters or (events < BURST_EVENTS and most < characters):
+    if not tokens or most * 2 < characters or (events < BURST_EVENTS and most < characters):
         return 0.0
-    return _visible(usage, tokens) * most / characters / BURST_S
+    return count * most / characters / BURST_S
 
 
 def _most_at_once(tokens: Sequence[Token], since: Sequence[float]) -> tuple[int, int]:
@@ -230,10 +231,16 @@ def _estimate(characters: int) -> int | None:
     return round(characters / CHARACTERS_PER_TOKEN) or None
 
 
-def _visible(usage: Usage, tokens: Sequence[Token]) -> int:
-    """Tokens of the channels that were streamed: hidden reasoning is never divided by visible text."""
-    count = usage.output_tokens or 0
-    hidden = usage.reasoning_tokens or 0
-    if hidden and not any(token.channel is Channel.REASONING for token in tokens):
-        return max(0, count - hidden)
-    return count
+def _timed(seen: Observation, usage: Usage) -> tuple[Sequence[Token], int]:
+    """The events that a speed is told by, and how many tokens are in them; 0 where that is not known.
+
+    Hidden reasoning is never divided by visible text, and neither is what was only summed up.
+    """
+    tokens, count = seen.timeline.tokens, usage.output_tokens or 0
+    spoken = [token for token in tokens if token.channel is not Channel.REASONING]
+    hidden = usage.reasoning_tokens
+    if not seen.reasoning_kept_back:
+        return tokens, count if len(spoken) < len(tokens) else max(0, count - (hidden or 0))
+    if _unsaid(seen.usage):
+        return spoken, _estimate(sum(token.characters for token in spoken)) or 0
+    return spoken, 0 if hidden is None else max(0, count - hidden)

@@ -113,6 +113,8 @@ class Observation:
     """What the server calls its own build, such as `system_fingerprint`."""
     upstream: str | None = None
     """Who a gateway says answered behind it."""
+    reasoning_kept_back: bool = False
+    """The model thought more than came as text: nothing of it, a part, or a summary."""
     usage: Usage | None = None
     usage_asked: bool = False
     """A good answer has to come with its usage."""

@@ -105,6 +105,8 @@ class Reading:
     inline_reasoning: bool = False
     """A tag that marks reasoning within the answer is open."""
     filtered: bool = False
+    reasoning_kept_back: bool = False
+    """More was thought than comes as text."""
     served_model: str | None = None
     answer_id: str | None = None
     fingerprint: str | None = None
@@ -277,6 +279,7 @@ class Conversation:
             finish_reason=reading.finish_reason,
             terminal=reading.timeline.terminal is not None,
             filtered=reading.filtered,
+            reasoning_kept_back=reading.reasoning_kept_back,
             served_model=reading.served_model,
             fingerprint=reading.fingerprint,
             upstream=reading.upstream or behind(reading.headers),

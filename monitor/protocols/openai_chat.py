@@ -286,6 +286,9 @@ def _delta(reading: Reading, delta: dict[str, Any]) -> None:
         text = _text(reasoning)
         if text:
             reading.token(text, Channel.REASONING)
+        details = delta.get("reasoning_details")
+        if type(details) is list and any(_is_kept_back(detail) for detail in details):
+            reading.reasoning_kept_back = True
     content = delta.get("content")
     if type(content) is str:
         if content:
@@ -343,6 +346,11 @@ def _text(value: object) -> str:
     if type(value) is list:
         return "".join(_text(part) for part in value if type(part) is not list)
     return ""
+
+
+def _is_kept_back(detail: object) -> bool:
+    """OpenRouter's words for a thought that is shown in summary, or not at all."""
+    return type(detail) is dict and detail.get("type") in ("reasoning.summary", "reasoning.encrypted")
 
 
 def _usage(said: object) -> Usage | None:

@@ -123,6 +123,31 @@ def test_visible_reasoning_counts_with_its_tokens() -> None:
     assert figures.output_speed == pytest.approx(100 / 1.0)
 
 
+def kept_back(tokens: list[Token], usage: Usage | None) -> Observation:
+    return replace(seen(tokens, usage), reasoning_kept_back=True)
+
+
+def test_what_was_only_summed_up_is_never_divided_by_its_summary() -> None:
+    summary = [token(0.7, 200, Channel.REASONING), token(0.8, 200, Channel.REASONING)]
+    answer = [token(1.0 + 0.1 * i) for i in range(11)]
+    alone = measure(seen(answer, Usage(output_tokens=110)))
+    figures = measure(kept_back(summary + answer, Usage(output_tokens=1110, reasoning_tokens=1000)))
+    assert figures.output_speed == pytest.approx(alone.output_speed or 0)
+    assert figures.effective_throughput == pytest.approx(110 / (0.660 + 1.3))
+    assert figures.ttft_ms == pytest.approx(660.0)
+    assert figures.output_tokens == 1110
+
+
+def test_thoughts_that_nobody_counted_apart_leave_no_speed() -> None:
+    answer = [token(1.0 + 0.1 * i) for i in range(11)]
+    figures = measure(kept_back(answer, Usage(output_tokens=1110)))
+    assert (figures.output_speed, figures.effective_throughput, figures.e2e_500_ms) == (None, None, None)
+    assert (figures.output_tokens, figures.token_source) == (1110, TokenSource.USAGE)
+    assert figures.max_stall_ms is not None
+    estimated = measure(kept_back([token(0.5, 400, Channel.REASONING), *answer], None))
+    assert estimated.output_speed == pytest.approx((11 - 1) / 1.0)
+
+
 def test_a_usage_of_zero_beside_text_means_no_usage() -> None:
     figures = measure(seen([token(1.0, 40), token(1.2, 40)], Usage(output_tokens=0, input_tokens=0)))
     assert figures.token_source is TokenSource.ESTIMATE

@@ -97,6 +97,21 @@ async def test_a_stream_that_breaks_off_anywhere_is_never_complete_and_never_a_c
     assert seen.terminal or seen.error or seen.malformed or kind is None or seen.fault.kind is kind
 
 
+@pytest.mark.parametrize(
+    ("detail", "kept_back"),
+    [
+        ({"type": "reasoning.text", "text": "Hm"}, False),
+        ({"type": "reasoning.summary", "summary": "Hm"}, True),
+        ({"type": "reasoning.encrypted", "data": "gAAA"}, True),
+        ("Hm", False),
+    ],
+)
+async def test_a_gateway_says_whether_a_thought_is_all_there(detail, kept_back):
+    said = events(chunk({"content": "", "reasoning": "Hm", "reasoning_details": [detail]}))
+    seen = await look(look_of("openai-chat"), streamed(said, PONG))
+    assert seen.reasoning_kept_back is kept_back
+
+
 # Stamps
 
 

@@ -69,6 +69,7 @@ async def test_what_a_server_says_amounts_to_the_right_outcome(name, case):
     assert seen.answer == case.answer
     assert seen.finish_reason == case.finish_reason
     assert seen.usage == case.usage
+    assert case.reasoning_kept_back in (None, seen.reasoning_kept_back)
     assert seen.served_model == case.served_model
     assert seen.status == case.status
     amounts_to(seen, case)
