@@ -82,7 +82,7 @@ def measure(seen: Observation) -> Figures:
     answer = line.first(Channel.ANSWER)
     ttfat_s = None if answer is None else setup_s + max(0.0, answer.at - line.request_sent)
     timed, count = _timed(seen, usage)
-    speed = output_speed(timed, count)
+    speed = output_speed(timed, count, _said_of_first(seen, timed))
     whole_s = ttft_s + last.at - first.at
     return Figures(
         ttft_ms=ttft_s * 1000.0,
@@ -105,11 +105,12 @@ def measure(seen: Observation) -> Figures:
     )
 
 
-def output_speed(tokens: Sequence[Token], count: float) -> float | None:
+def output_speed(tokens: Sequence[Token], count: float, said_of_first: int = 0) -> float | None:
     """Tokens a second from the first token to the last one whose stamp is its own.
 
     `count` is the number of tokens in the timed channels. The first event's tokens were
-    made before the window opened, so they do not count. None where it would be a guess:
+    made before the window opened, so they do not count: as many as the server said by then
+    (`said_of_first`; 0 or all of them: nothing), else its share. None where it would be a guess:
     one event, fewer than one token after the first, a window under 50 ms, or half or more
     of the text within 5 ms.
     """
@@ -124,6 +125,8 @@ def output_speed(tokens: Sequence[Token], count: float) -> float | None:
     if window_s < SHORTEST_WINDOW_S or _most_at_once(tokens, _latest(tokens))[0] * 2 >= characters:
         return None
     n_first = max(1.0, count * tokens[0].characters / characters)
+    if 0 < said_of_first < count:
+        n_first = said_of_first
     n_timed = count * timed / characters
     if n_timed - n_first < 1:
         return None
@@ -236,11 +239,23 @@ def _timed(seen: Observation, usage: Usage) -> tuple[Sequence[Token], int]:
 
     Hidden reasoning is never divided by visible text, and neither is what was only summed up.
     """
-    tokens, count = seen.timeline.tokens, usage.output_tokens or 0
+    tokens = seen.timeline.tokens
     spoken = [token for token in tokens if token.channel is not Channel.REASONING]
-    hidden = usage.reasoning_tokens
     if not seen.reasoning_kept_back:
-        return tokens, count if len(spoken) < len(tokens) else max(0, count - (hidden or 0))
+        return tokens, _visible(usage, shows_reasoning=len(spoken) < len(tokens))
     if _unsaid(seen.usage):
         return spoken, _estimate(sum(token.characters for token in spoken)) or 0
-    return spoken, 0 if hidden is None else max(0, count - hidden)
+    return spoken, 0 if usage.reasoning_tokens is None else _visible(usage, shows_reasoning=False)
+
+
+def _visible(usage: Usage, *, shows_reasoning: bool) -> int:
+    hidden = 0 if shows_reasoning else usage.reasoning_tokens or 0
+    return max(0, (usage.output_tokens or 0) - hidden)
+
+
+def _said_of_first(seen: Observation, timed: Sequence[Token]) -> int:
+    """How many tokens were in the first of these events, by a server that counts as it goes; 0: not known."""
+    said, tokens = seen.first_usage, seen.timeline.tokens
+    if said is None or not timed or timed[0] is not tokens[0]:
+        return 0
+    return _visible(said, shows_reasoning=any(token.channel is Channel.REASONING for token in tokens))

@@ -116,6 +116,8 @@ class Observation:
     reasoning_kept_back: bool = False
     """The model thought more than came as text: nothing of it, a part, or a summary."""
     usage: Usage | None = None
+    first_usage: Usage | None = None
+    """What the server had counted when the first text came, where it counts as it goes."""
     usage_asked: bool = False
     """A good answer has to come with its usage."""
     keep_alives: int = 0

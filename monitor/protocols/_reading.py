@@ -115,6 +115,8 @@ class Reading:
     """Events without text before the first token; the comments come to them where none followed."""
     usage: object = None
     """The last usage object, as the server wrote it."""
+    first_usage: object = None
+    """The one in the event that brought the first text; None where there was none in it."""
     error: VendorError | None = None
     malformed: str | None = None
     fault: Fault | None = None
@@ -284,6 +286,7 @@ class Conversation:
             fingerprint=reading.fingerprint,
             upstream=reading.upstream or behind(reading.headers),
             usage=usage,
+            first_usage=self.dialect.usage(reading.first_usage),
             usage_asked=usage_asked,
             keep_alives=0 if reading.timeline.tokens else reading.keep_alives,
             learnt=learnt,
@@ -396,8 +399,10 @@ def _stream(reading: Reading, dialect: Dialect, parser: Parser, arrival: Arrival
         reading.body += arrival.data
     newest = 0
     for event in events:
-        newest = len(tokens)
+        newest, counted = len(tokens), reading.usage
         dialect.event(reading, event)
+        if not newest and tokens and reading.usage is not counted:
+            reading.first_usage = reading.usage
         reading.keep_alives += not tokens
         if reading.over:
             return

@@ -65,6 +65,22 @@ def test_at_least_one_token_is_in_the_first_chunk() -> None:
     assert output_speed(tokens, 101) == pytest.approx(100.0)
 
 
+def test_a_server_that_counts_as_it_goes_says_how_many_tokens_the_first_chunk_held() -> None:
+    tokens = [token(1.0, characters=4), *(token(1.0 + 0.1 * i, characters=40) for i in range(1, 4))]
+    said = replace(seen(tokens, Usage(output_tokens=40)), first_usage=Usage(output_tokens=10))
+    assert measure(said).output_speed == pytest.approx((40 - 10) / 0.3)
+    hidden = Usage(output_tokens=940, reasoning_tokens=900)
+    said = replace(said, usage=hidden, first_usage=Usage(output_tokens=910, reasoning_tokens=900))
+    assert measure(said).output_speed == pytest.approx((40 - 10) / 0.3)
+
+
+@pytest.mark.parametrize("first", [None, Usage(input_tokens=9), Usage(output_tokens=40)])
+def test_who_says_nothing_that_can_be_of_the_first_chunk_leaves_it_its_share(first: Usage | None) -> None:
+    tokens = [token(1.0, characters=10), token(1.5, characters=15), token(2.0, characters=15)]
+    said = replace(seen(tokens, Usage(output_tokens=40)), first_usage=first)
+    assert measure(said).output_speed == pytest.approx((40 - 10) / 1.0)
+
+
 def test_speed_runs_to_the_last_token_whose_stamp_is_its_own_with_its_share_of_the_tokens() -> None:
     tokens = [token(1.0), token(1.5), token(2.0), token(2.1, ended_read=False)]
     tokens[-1].earliest = 2.05

@@ -14,7 +14,7 @@ from monitor.core.outcome import Outcome
 from monitor.core.timeline import Channel, Timeline
 from monitor.core.verdict import Expect, Learnt, judge
 from monitor.core.wire import Fault, FaultKind, Limits, Phase
-from tests.protocols.conversations import CONVERSATIONS, Conversation, chunk
+from tests.protocols.conversations import CONVERSATIONS, Conversation, chunk, usage
 from tests.protocols.replay import (
     KEY,
     START,
@@ -110,6 +110,15 @@ async def test_a_gateway_says_whether_a_thought_is_all_there(detail, kept_back):
     said = events(chunk({"content": "", "reasoning": "Hm", "reasoning_details": [detail]}))
     seen = await look(look_of("openai-chat"), streamed(said, PONG))
     assert seen.reasoning_kept_back is kept_back
+
+
+async def test_what_is_counted_with_the_first_text_is_told_apart():
+    role, first = chunk({"content": ""}, usage=usage(9, 0)), chunk({"content": "po"}, usage=usage(9, 10))
+    rest = events(chunk({"content": "ng"}, usage=usage(9, 20)), "data: [DONE]")
+    seen = await look(look_of("openai-chat"), streamed(events(role, first), rest))
+    assert seen.first_usage == Usage(input_tokens=9, output_tokens=10)
+    seen = await look(look_of("openai-chat"), streamed(events(role, chunk({"content": "po"})), rest))
+    assert seen.first_usage is None
 
 
 # Stamps
