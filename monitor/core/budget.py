@@ -20,7 +20,8 @@ _MILLIONTH = -6
 class Price:
     """US dollars per million tokens; None where the provider has no price of its own for it.
 
-    Raises ValueError for a price that is negative, not finite or finer than 12 decimals.
+    Raises ValueError for a price that is negative, not finite or finer than 6 decimals: what one
+    token costs is then a whole number of the unit in which costs are stored.
     """
 
     input: Decimal
@@ -41,8 +42,8 @@ class Price:
 
 def _check(price: Decimal) -> None:
     # Then every sum below fits into the 28 digits that decimal arithmetic keeps exact.
-    if not price.is_finite() or not 0 <= price <= 1_000_000 or price != round(price, 12):
-        raise ValueError(f"{price} is not a price: it lies between 0 and 1000000, with 12 decimals at most")
+    if not price.is_finite() or not 0 <= price <= 1_000_000 or price != round(price, 6):
+        raise ValueError(f"{price} is not a price: it lies between 0 and 1000000, with 6 decimals at most")
 
 
 def cost_usd(

@@ -33,7 +33,7 @@ OPENAI = Scope(Reach.PROVIDER, "openai")
 TODAY = date(2026, 11, 21)
 NOW = from_iso("2026-11-21T22:00:00Z")
 
-amounts = st.decimals(0, 1_000, places=12)
+amounts = st.decimals(0, 1_000, places=6)
 prices = st.builds(
     Price, input=amounts, output=amounts, cache_read=st.none() | amounts, cache_write=st.none() | amounts
 )
@@ -52,7 +52,7 @@ def test_the_blended_price_of_the_contract() -> None:
     assert str(NANO.blended) == "0.175"
 
 
-@pytest.mark.parametrize("price", ["-0.01", "NaN", "Infinity", "0.0000000000001", "1000001"])
+@pytest.mark.parametrize("price", ["-0.01", "NaN", "Infinity", "0.0000001", "1000001"])
 def test_what_is_no_price_is_refused(price: str) -> None:
     with pytest.raises(ValueError, match="is not a price"):
         Price(input=Decimal("0.1"), output=Decimal(price))
@@ -90,6 +90,7 @@ def test_a_cost_is_the_true_sum_and_never_above_the_worst_case(
     )
     assert cost is not None
     assert Fraction(cost) == exact / 1_000_000
+    assert cost == round(cost, 12), "it is stored to the trillionth of a dollar"
     assert cost <= worst_case_cost(price, fed, written)
 
 
