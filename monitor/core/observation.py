@@ -55,6 +55,9 @@ class Usage:
     """All generated tokens, reasoning included."""
     reasoning_tokens: int | None = None
     cached_tokens: int | None = None
+    """Those of the input that came from the provider's cache."""
+    written_tokens: int | None = None
+    """Those of the input that went into it, where that has its price; None also where none did."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -117,6 +117,7 @@ class Dialect:
             output_tokens=output,
             reasoning_tokens=count(details, "thinking_tokens"),
             cached_tokens=cached,
+            written_tokens=written or None,
         )
 
 

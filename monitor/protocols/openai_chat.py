@@ -365,6 +365,9 @@ def _usage(said: object) -> Usage | None:
     cached = count(said.get("prompt_tokens_details"), "cached_tokens")
     if cached is None:
         cached = count(said, "prompt_cache_hit_tokens")  # DeepSeek
+    written = count(said.get("prompt_tokens_details"), "cache_write_tokens")  # OpenRouter
+    if written is None:
+        written = count(said, "cache_creation_input_tokens")  # LiteLLM
     if reasoning and completion is not None and total == (prompt or 0) + completion + reasoning:
         completion += reasoning  # xAI, and gateways to Gemini, count reasoning beside the completion
     usage = Usage(
@@ -372,5 +375,6 @@ def _usage(said: object) -> Usage | None:
         output_tokens=completion,
         reasoning_tokens=reasoning,
         cached_tokens=cached,
+        written_tokens=written or None,
     )
     return None if usage.input_tokens is None and not completion else usage

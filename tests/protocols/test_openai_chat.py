@@ -112,6 +112,14 @@ async def test_a_gateway_says_whether_a_thought_is_all_there(detail, kept_back):
     assert seen.reasoning_kept_back is kept_back
 
 
+@pytest.mark.parametrize(
+    "said", [{"prompt_tokens_details": {"cache_write_tokens": 7}}, {"cache_creation_input_tokens": 7}]
+)
+async def test_a_gateway_says_what_went_into_the_cache(said):
+    seen = await look(look_of("openai-chat"), streamed(events(chunk(usage=usage(9, 4, **said))), PONG))
+    assert seen.usage == Usage(input_tokens=9, output_tokens=4, written_tokens=7)
+
+
 async def test_what_is_counted_with_the_first_text_is_told_apart():
     role, first = chunk({"content": ""}, usage=usage(9, 0)), chunk({"content": "po"}, usage=usage(9, 10))
     rest = events(chunk({"content": "ng"}, usage=usage(9, 20)), "data: [DONE]")

@@ -167,7 +167,7 @@ CASES = {
         tokens=[(ANSWER, 4)],
         answer="pong",
         finish_reason="end_turn",
-        usage=Usage(input_tokens=132, output_tokens=9, cached_tokens=100),
+        usage=Usage(input_tokens=132, output_tokens=9, cached_tokens=100, written_tokens=7),
     ),
     "a gateway without event lines": Case(
         outcome=Outcome.OK,
