@@ -87,6 +87,17 @@ def _folded(text: str) -> str:
 _LINES = str.maketrans("\r\n\t", "   ")
 
 
+class Inline(enum.Enum):
+    """Whether reasoning comes within the answer, between tags."""
+
+    UNDECIDED = "undecided"
+    """What came so far may be the beginning of the first tag."""
+    OPEN = "open"
+    CLOSED = "closed"
+    """And nothing but blanks came since."""
+    ANSWERING = "answering"
+
+
 @dataclass(slots=True)
 class Reading:
     """What was understood of one answer so far. A dialect writes into it."""
@@ -102,8 +113,9 @@ class Reading:
     answer: list[str] = field(default_factory=list)
     answer_length: int = 0
     finish_reason: str | None = None
-    inline_reasoning: bool = False
-    """A tag that marks reasoning within the answer is open."""
+    inline: Inline = Inline.UNDECIDED
+    inline_tail: str = ""
+    """The end of such reasoning, for the tag that closes it may come in pieces."""
     filtered: bool = False
     reasoning_kept_back: bool = False
     """More was thought than comes as text."""
@@ -141,6 +153,14 @@ class Reading:
             self.answer_length += len(text)
         if self.search is not None:
             self.search.see(text)
+
+    def thought_aloud(self) -> None:
+        """What came as the beginning of the answer was that of a thought."""
+        for token in self.timeline.tokens:
+            if token.channel is Channel.ANSWER:
+                token.channel = Channel.REASONING
+        self.answer.clear()
+        self.answer_length = 0
 
     def finished(self, reason: str | None) -> None:
         """The protocol's terminal evidence came, with the reason if it gave one."""
