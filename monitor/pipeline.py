@@ -23,7 +23,7 @@ from monitor.core.headroom import Headroom
 from monitor.core.headroom import read as read_limits
 from monitor.core.instant import SECOND, Instant, say
 from monitor.core.integrity import NO_FLAW, Flaw, flaws
-from monitor.core.observation import Observation
+from monitor.core.observation import Observation, Usage
 from monitor.core.outcome import Outcome
 from monitor.core.report import Mailbox, Standing
 from monitor.core.slots import Gap, GapReason, Grid
@@ -108,7 +108,7 @@ async def look_once(watched: Watched, learnt: Learnt, nonce: str, clock: Clock) 
         at=at,
         observation=observation,
         verdict=verdict,
-        cost_usd=_cost(watched.price, verdict.figures),
+        cost_usd=_cost(watched.price, verdict.figures, observation.usage),
         flaws=flaws(observation, verdict),
         events=tuple(events),
         headroom=headroom,
@@ -129,12 +129,13 @@ def _headroom(seen: Observation, received: Instant | None) -> Headroom | None:
     return Headroom(received, limits) if limits else None
 
 
-def _cost(price: Price | None, figures: Figures) -> Decimal | None:
+def _cost(price: Price | None, figures: Figures, said: Usage | None) -> Decimal | None:
     return cost_usd(
         price,
         input_tokens=figures.input_tokens,
         output_tokens=figures.output_tokens,
         cached_tokens=figures.cached_tokens,
+        written_tokens=None if said is None else said.written_tokens,
     )
 
 

@@ -55,6 +55,9 @@ class Usage:
     """All generated tokens, reasoning included."""
     reasoning_tokens: int | None = None
     cached_tokens: int | None = None
+    """Those of the input that came from the provider's cache."""
+    written_tokens: int | None = None
+    """Those of the input that went into it, where that has its price; None also where none did."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,7 +116,11 @@ class Observation:
     """What the server calls its own build, such as `system_fingerprint`."""
     upstream: str | None = None
     """Who a gateway says answered behind it."""
+    reasoning_kept_back: bool = False
+    """The model thought more than came as text: nothing of it, a part, or a summary."""
     usage: Usage | None = None
+    first_usage: Usage | None = None
+    """What the server had counted when the first text came, where it counts as it goes."""
     usage_asked: bool = False
     """A good answer has to come with its usage."""
     keep_alives: int = 0

@@ -15,7 +15,18 @@ from monitor.core.observation import BODY_KEPT, Observation, Timer, Usage, Vendo
 from monitor.core.sse import Event, Parser
 from monitor.core.timeline import Channel, Timeline, Token
 from monitor.core.trace import Trace
-from monitor.core.wire import Arrival, Fault, FaultKind, Limits, Phase, Reply, Request, Wire, WireFault
+from monitor.core.wire import (
+    Arrival,
+    Fault,
+    FaultKind,
+    Limits,
+    Moment,
+    Phase,
+    Reply,
+    Request,
+    Wire,
+    WireFault,
+)
 from monitor.protocols._vendor import behind, kept_headers, request_id, vendor_error
 
 ANSWER_KEPT = 4096
@@ -75,6 +86,17 @@ def _folded(text: str) -> str:
 _LINES = str.maketrans("\r\n\t", "   ")
 
 
+class Inline(enum.Enum):
+    """Whether reasoning comes within the answer, between tags."""
+
+    UNDECIDED = "undecided"
+    """What came so far may be the beginning of the first tag."""
+    OPEN = "open"
+    CLOSED = "closed"
+    """And nothing but blanks came since."""
+    ANSWERING = "answering"
+
+
 @dataclass(slots=True)
 class Reading:
     """What was understood of one answer so far. A dialect writes into it."""
@@ -89,9 +111,12 @@ class Reading:
     answer: list[str] = field(default_factory=list)
     answer_length: int = 0
     finish_reason: str | None = None
-    inline_reasoning: bool = False
-    """A tag that marks reasoning within the answer is open."""
+    inline: Inline = Inline.UNDECIDED
+    inline_tail: str = ""
+    """The end of such reasoning, for the tag that closes it may come in pieces."""
     filtered: bool = False
+    reasoning_kept_back: bool = False
+    """More was thought than comes as text."""
     served_model: str | None = None
     answer_id: str | None = None
     fingerprint: str | None = None
@@ -100,6 +125,8 @@ class Reading:
     """Events without text before the first token; the comments come to them where none followed."""
     usage: object = None
     """The last usage object, as the server wrote it."""
+    first_usage: object = None
+    """The one in the event that brought the first text; None where there was none in it."""
     error: VendorError | None = None
     malformed: str | None = None
     fault: Fault | None = None
@@ -124,6 +151,14 @@ class Reading:
             self.answer_length += len(text)
         if self.search is not None:
             self.search.see(text)
+
+    def thought_aloud(self) -> None:
+        """What came as the beginning of the answer was that of a thought."""
+        for token in self.timeline.tokens:
+            if token.channel is Channel.ANSWER:
+                token.channel = Channel.REASONING
+        self.answer.clear()
+        self.answer_length = 0
 
     def finished(self, reason: str | None) -> None:
         """The protocol's terminal evidence came, with the reason if it gave one."""
@@ -262,10 +297,12 @@ class Conversation:
             finish_reason=reading.finish_reason,
             terminal=reading.timeline.terminal is not None,
             filtered=reading.filtered,
+            reasoning_kept_back=reading.reasoning_kept_back,
             served_model=reading.served_model,
             fingerprint=reading.fingerprint,
             upstream=reading.upstream or behind(reading.headers),
             usage=usage,
+            first_usage=self.dialect.usage(reading.first_usage),
             usage_asked=usage_asked,
             keep_alives=0 if reading.timeline.tokens else reading.keep_alives,
             learnt=learnt,
@@ -311,6 +348,7 @@ async def _read_answer(
             return
         if arrival is None:
             _ended(reading, dialect, form, parser)
+            _until_the_end(reading, reply.ended)
             return
         before = len(reading.timeline.tokens), reading.timeline.terminal
         _arrived(reading, arrival)
@@ -376,8 +414,10 @@ def _stream(reading: Reading, dialect: Dialect, parser: Parser, arrival: Arrival
         reading.body += arrival.data
     newest = 0
     for event in events:
-        newest = len(tokens)
+        newest, counted = len(tokens), reading.usage
         dialect.event(reading, event)
+        if not newest and tokens and reading.usage is not counted:
+            reading.first_usage = reading.usage
         reading.keep_alives += not tokens
         if reading.over:
             return
@@ -438,6 +478,15 @@ def _ended(reading: Reading, dialect: Dialect, form: _Form | None, parser: Parse
         _last_words(reading, dialect, parser)
         if form is not None and not reading.heard and not parser.comments:
             _no_stream(reading, "neither an event stream nor JSON")
+
+
+def _until_the_end(reading: Reading, ended: Moment | None) -> None:
+    """An answer that said neither that it was over nor that it failed, failed by ending."""
+    if ended is None or reading.timeline.terminal is not None or reading.error is not None:
+        return
+    reading.at = ended.at
+    if ended.earliest < ended.at:
+        reading.timeline.bounds.add("end")
 
 
 def _last_words(reading: Reading, dialect: Dialect, parser: Parser) -> None:

@@ -134,6 +134,8 @@ class Page:
                 timeline.end, timeline.end_earliest = stop.at, None
                 return body, stop.fault
             if arrival is None:
+                if reply.ended is not None:
+                    timeline.end, timeline.end_earliest = reply.ended
                 break
             if timeline.first_byte is None:
                 timeline.first_byte = arrival.at

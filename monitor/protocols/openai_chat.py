@@ -31,8 +31,9 @@ from monitor.protocols._model import (
     reserved,
     worst_case,
 )
-from monitor.protocols._reading import Reading
+from monitor.protocols._reading import Inline, Reading
 
+_OPENS, _CLOSES = "<think>", "</think>"
 _LIMIT_FIELDS = ("max_tokens", "max_completion_tokens")
 _USAGE_FIELDS = ("stream_options", "include_usage", "include_obfuscation")
 _RESERVED = {
@@ -286,6 +287,9 @@ def _delta(reading: Reading, delta: dict[str, Any]) -> None:
         text = _text(reasoning)
         if text:
             reading.token(text, Channel.REASONING)
+        details = delta.get("reasoning_details")
+        if type(details) is list and any(_is_kept_back(detail) for detail in details):
+            reading.reasoning_kept_back = True
     content = delta.get("content")
     if type(content) is str:
         if content:
@@ -298,12 +302,35 @@ def _delta(reading: Reading, delta: dict[str, Any]) -> None:
 
 def _content(reading: Reading, content: str) -> None:
     """Answer text, unless a server that knows no reasoning field passes it on in tags."""
-    if reading.inline_reasoning or (not reading.answer and content.lstrip().startswith("<think>")):
-        thought, tag, content = content.partition("</think>")
-        reading.inline_reasoning = not tag
-        reading.token(thought + tag, Channel.REASONING)
+    if reading.inline is Inline.UNDECIDED:
+        begun = ("".join(reading.answer) + content).lstrip()
+        if begun.startswith(_OPENS):
+            reading.thought_aloud()
+            reading.inline = Inline.OPEN
+        elif not _OPENS.startswith(begun):
+            reading.inline = Inline.ANSWERING
+    if reading.inline is Inline.OPEN:
+        content = _thought(reading, content)
+    if reading.inline is Inline.CLOSED and content:
+        if content.isspace():
+            reading.token(content, Channel.REASONING)  # every template puts blanks behind the tag
+            return
+        reading.inline = Inline.ANSWERING
     if content:
         reading.token(content, Channel.ANSWER)
+
+
+def _thought(reading: Reading, content: str) -> str:
+    """Reasoning up to the tag that closes it; what stands behind that."""
+    before = len(reading.inline_tail)
+    text = reading.inline_tail + content
+    place = text.find(_CLOSES)
+    if place >= 0:
+        reading.inline = Inline.CLOSED
+    end = len(content) if place < 0 else place + len(_CLOSES) - before
+    reading.inline_tail = text[1 - len(_CLOSES) :]
+    reading.token(content[:end], Channel.REASONING)
+    return content[end:]
 
 
 def _parts(reading: Reading, content: list[Any]) -> None:
@@ -345,6 +372,11 @@ def _text(value: object) -> str:
     return ""
 
 
+def _is_kept_back(detail: object) -> bool:
+    """OpenRouter's words for a thought that is shown in summary, or not at all."""
+    return type(detail) is dict and detail.get("type") in ("reasoning.summary", "reasoning.encrypted")
+
+
 def _usage(said: object) -> Usage | None:
     if type(said) is not dict:
         return None
@@ -357,6 +389,9 @@ def _usage(said: object) -> Usage | None:
     cached = count(said.get("prompt_tokens_details"), "cached_tokens")
     if cached is None:
         cached = count(said, "prompt_cache_hit_tokens")  # DeepSeek
+    written = count(said.get("prompt_tokens_details"), "cache_write_tokens")  # OpenRouter
+    if written is None:
+        written = count(said, "cache_creation_input_tokens")  # LiteLLM
     if reasoning and completion is not None and total == (prompt or 0) + completion + reasoning:
         completion += reasoning  # xAI, and gateways to Gemini, count reasoning beside the completion
     usage = Usage(
@@ -364,5 +399,6 @@ def _usage(said: object) -> Usage | None:
         output_tokens=completion,
         reasoning_tokens=reasoning,
         cached_tokens=cached,
+        written_tokens=written or None,
     )
     return None if usage.input_tokens is None and not completion else usage

@@ -30,10 +30,11 @@ _RESERVED = {
     "max_output_tokens": "write `max_tokens` beside `body`",
     "background": "a probe waits for its answer",
 }
+_SUMMARY = "response.reasoning_summary_text.delta"
 _CHANNELS = {
     "response.output_text.delta": Channel.ANSWER,
     "response.reasoning_text.delta": Channel.REASONING,
-    "response.reasoning_summary_text.delta": Channel.REASONING,
+    _SUMMARY: Channel.REASONING,
     "response.reasoning.delta": Channel.REASONING,  # servers of open models
     "response.refusal.delta": Channel.OTHER,
     "response.function_call_arguments.delta": Channel.OTHER,
@@ -91,6 +92,8 @@ class Dialect:
         channel = _CHANNELS.get(kind) if type(kind) is str else None
         if channel is not None:
             delta = text(said.get("delta"))
+            if kind == _SUMMARY:
+                reading.reasoning_kept_back = True
             if delta:
                 reading.token(delta, channel)
         elif kind == "response.output_text.done":
@@ -165,6 +168,8 @@ def _part(reading: Reading, part: dict[str, Any]) -> None:
     kind = part.get("type")
     key, channel = _PARTS.get(kind, ("", Channel.OTHER)) if type(kind) is str else ("", Channel.OTHER)
     said = text(part.get(key))
+    if kind == "summary_text":
+        reading.reasoning_kept_back = True
     if said:
         reading.token(said, channel)
 

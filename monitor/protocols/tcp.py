@@ -102,6 +102,8 @@ class Port:
                 timeline.end, timeline.end_earliest = stop.at, None
                 break
             if arrival is None:
+                if link.ended is not None:
+                    timeline.end, timeline.end_earliest = link.ended
                 break
             if timeline.first_byte is None:
                 timeline.first_byte = arrival.at

@@ -189,8 +189,8 @@ def test_the_healthy_are_not_touched(run: Run) -> None:
 
 def _off_ms(part: Part, look: Line, visit: dict[str, Any]) -> float:
     """How far the figure lies above what the server knows; it never lies below."""
-    # Of a model the first piece of text; of a page the last one, behind which nothing but the end comes.
-    piece, figure = (1, look["ttft_ms"]) if part.protocol != "http" else (-2, look["total_ms"])
+    # Of a model the first piece of text; of a page its end.
+    piece, figure = (1, look["ttft_ms"]) if part.protocol != "http" else (-1, look["total_ms"])
     truth = 1000 * (visit["sent"][piece][0] - visit["asked"])
     assert figure >= truth - 1.0, f"{part.id}: {figure} ms, and the server sent it after {truth:.1f} ms"
     return float(figure - truth)

@@ -37,6 +37,14 @@ async def test_an_empty_body_ends_with_the_headers():
     assert seen.timeline.end == pytest.approx(HEADERS)
 
 
+async def test_a_body_ends_when_it_is_said_to_and_not_with_its_last_byte():
+    for reads in ([b"fine"], []):
+        seen = await look(page(), answered(*reads, ending_after=0.4))
+        last = HEADERS + 0.010 * len(reads)
+        assert seen.timeline.end == pytest.approx(last + 0.4)
+        assert seen.timeline.end_earliest == pytest.approx(last + 0.399)
+
+
 async def test_the_end_is_exact_where_its_stamp_is_its_own():
     seen = await look(page(), answered(b"fine", b"!"))
     assert seen.timeline.end_earliest == seen.timeline.end

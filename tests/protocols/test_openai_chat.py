@@ -14,7 +14,7 @@ from monitor.core.outcome import Outcome
 from monitor.core.timeline import Channel, Timeline
 from monitor.core.verdict import Expect, Learnt, judge
 from monitor.core.wire import Fault, FaultKind, Limits, Phase
-from tests.protocols.conversations import CONVERSATIONS, Conversation, chunk
+from tests.protocols.conversations import CONVERSATIONS, Conversation, chunk, usage
 from tests.protocols.replay import (
     KEY,
     START,
@@ -97,6 +97,38 @@ async def test_a_stream_that_breaks_off_anywhere_is_never_complete_and_never_a_c
     assert seen.terminal or seen.error or seen.malformed or kind is None or seen.fault.kind is kind
 
 
+@pytest.mark.parametrize(
+    ("detail", "kept_back"),
+    [
+        ({"type": "reasoning.text", "text": "Hm"}, False),
+        ({"type": "reasoning.summary", "summary": "Hm"}, True),
+        ({"type": "reasoning.encrypted", "data": "gAAA"}, True),
+        ("Hm", False),
+    ],
+)
+async def test_a_gateway_says_whether_a_thought_is_all_there(detail, kept_back):
+    said = events(chunk({"content": "", "reasoning": "Hm", "reasoning_details": [detail]}))
+    seen = await look(look_of("openai-chat"), streamed(said, PONG))
+    assert seen.reasoning_kept_back is kept_back
+
+
+@pytest.mark.parametrize(
+    "said", [{"prompt_tokens_details": {"cache_write_tokens": 7}}, {"cache_creation_input_tokens": 7}]
+)
+async def test_a_gateway_says_what_went_into_the_cache(said):
+    seen = await look(look_of("openai-chat"), streamed(events(chunk(usage=usage(9, 4, **said))), PONG))
+    assert seen.usage == Usage(input_tokens=9, output_tokens=4, written_tokens=7)
+
+
+async def test_what_is_counted_with_the_first_text_is_told_apart():
+    role, first = chunk({"content": ""}, usage=usage(9, 0)), chunk({"content": "po"}, usage=usage(9, 10))
+    rest = events(chunk({"content": "ng"}, usage=usage(9, 20)), "data: [DONE]")
+    seen = await look(look_of("openai-chat"), streamed(events(role, first), rest))
+    assert seen.first_usage == Usage(input_tokens=9, output_tokens=10)
+    seen = await look(look_of("openai-chat"), streamed(events(role, chunk({"content": "po"})), rest))
+    assert seen.first_usage is None
+
+
 # Stamps
 
 
@@ -129,6 +161,26 @@ async def test_reasoning_and_answer_in_one_event_are_two_tokens_at_one_moment():
     seen = await look(look_of("openai-chat"), streamed(events(chunk({"content": "b", "reasoning": "a"}))))
     assert tokens(seen) == [(Channel.REASONING, 1), (Channel.ANSWER, 1)]
     assert all(token.ended_read for token in seen.timeline.tokens)
+
+
+@pytest.mark.parametrize("reads", [[], [events(chunk({"content": "po"}))]])
+async def test_a_stream_that_ends_without_its_evidence_fails_when_it_ends(reads):
+    seen = await look(look_of("openai-chat"), streamed(*reads, ending_after=0.8))
+    line = seen.timeline
+    assert not seen.terminal
+    assert line.end == pytest.approx(HEADERS + 0.010 * len(reads) + 0.8)
+    assert "end" in line.bounds
+    assert judge(seen, Expect(), Learnt(), model="m").figures.total_ms > 800
+
+
+@pytest.mark.parametrize(
+    "last", [PONG, b"data: [DONE]", events({"error": {"message": "boom"}}), b'{"error": {"message": "boom"}}']
+)
+async def test_what_is_over_or_failed_before_does_not_wait_for_the_end(last):
+    seen = await look(look_of("openai-chat"), streamed(last, ending_after=0.8))
+    assert seen.terminal or seen.error is not None
+    assert seen.timeline.end == pytest.approx(HEADERS + 0.010)
+    assert "end" not in seen.timeline.bounds
 
 
 async def test_nothing_is_read_after_done():

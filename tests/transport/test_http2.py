@@ -132,6 +132,29 @@ def test_what_came_while_the_loop_was_blocked_came_within_what_is_said(
     assert min(widths) < 0.02
 
 
+async def test_an_answer_ends_with_its_stream_and_not_with_its_last_byte(
+    wire: Wire, serve: Serve, h2: ssl.SSLContext
+) -> None:
+    sent: list[float] = []
+
+    def answer(stream: Stream) -> None:
+        stream.answer()
+        stream.data(b"ok")
+        stream.peer.pause(0.1)
+        sent.append(monotonic())
+        stream.data(b"", end=True)
+        sent.append(monotonic())
+
+    url, start = serve(serves(answer), context=h2).url(host="localhost"), monotonic()
+    limits = Limits(deadline=start + 5, connect_s=2)
+    async with wire.exchange(Request("GET", url, {}), Timeline(start), limits) as reply:
+        while await reply.read(start + 5) is not None:
+            assert reply.ended is None
+        assert reply.ended is not None
+        assert reply.ended.earliest <= sent[1]
+        assert sent[0] <= reply.ended.at
+
+
 async def test_a_server_that_knows_only_http11_is_asked_so(
     wire: Wire, serve: Serve, certificates: Certificates
 ) -> None:

@@ -85,6 +85,7 @@ CASES = {
         answer="pong. The river",
         finish_reason="max_tokens",
         usage=Usage(input_tokens=25, output_tokens=64, cached_tokens=0),
+        reasoning_kept_back=False,
     ),
     "reasons first": Case(
         outcome=Outcome.OK,
@@ -93,6 +94,36 @@ CASES = {
         answer="pong",
         finish_reason="end_turn",
         usage=Usage(input_tokens=25, output_tokens=20, cached_tokens=0),
+        reasoning_kept_back=False,
+    ),
+    "thoughts are summed up": Case(
+        outcome=Outcome.OK,
+        body=typed(start(), *THINKING, block("text", 1, text=""), text("pong", 1), *close())
+        .replace(b"acme-1", b"claude-sonnet-4-5"),
+        tokens=[(REASONING, 6), (REASONING, 4), (ANSWER, 4)],
+        answer="pong",
+        finish_reason="end_turn",
+        usage=Usage(input_tokens=25, output_tokens=15, cached_tokens=0),
+        served_model="claude-sonnet-4-5",
+        reasoning_kept_back=True,
+    ),
+    "thoughts leave only their signature": Case(
+        outcome=Outcome.OK,
+        body=typed(start(), THINKING[0], THINKING[3], stop(), block("text", 1, text=""), text("pong", 1), *close()),
+        tokens=[(ANSWER, 4)],
+        answer="pong",
+        finish_reason="end_turn",
+        usage=Usage(input_tokens=25, output_tokens=15, cached_tokens=0),
+        reasoning_kept_back=True,
+    ),
+    "thoughts are redacted": Case(
+        outcome=Outcome.OK,
+        body=typed(start(), block("redacted_thinking", data="Emw"), stop(), text("pong", 1), *close()),
+        tokens=[(ANSWER, 4)],
+        answer="pong",
+        finish_reason="end_turn",
+        usage=Usage(input_tokens=25, output_tokens=15, cached_tokens=0),
+        reasoning_kept_back=True,
     ),
     "thoughts are kept back": Case(
         outcome=Outcome.OK,
@@ -136,7 +167,7 @@ CASES = {
         tokens=[(ANSWER, 4)],
         answer="pong",
         finish_reason="end_turn",
-        usage=Usage(input_tokens=132, output_tokens=9, cached_tokens=100),
+        usage=Usage(input_tokens=132, output_tokens=9, cached_tokens=100, written_tokens=7),
     ),
     "a gateway without event lines": Case(
         outcome=Outcome.OK,

@@ -92,6 +92,7 @@ CASES = {
         answer="pong",
         finish_reason="STOP",
         usage=Usage(input_tokens=12, output_tokens=42, reasoning_tokens=40),
+        reasoning_kept_back=True,
     ),
     "thoughts are kept back": Case(
         outcome=Outcome.OK,

@@ -110,6 +110,7 @@ CASES = {
         answer="pong",
         finish_reason="completed",
         usage=Usage(input_tokens=30, output_tokens=45, reasoning_tokens=40, cached_tokens=7),
+        reasoning_kept_back=True,
     ),
     "thoughts are kept back": Case(
         outcome=Outcome.OK,
