@@ -14,7 +14,7 @@ from monitor.config.inherit import Level, Shape, Tree, known, merged, origin, sh
 from monitor.config.problem import KeyPath, key_path
 from monitor.config.secrets import SecretText
 from monitor.config.settings import EndpointSettings, Provider
-from monitor.config.values import as_name, quoted
+from monitor.config.values import as_name, kind_of, quoted
 from monitor.config.wording import suggestion, unknown_key
 
 Settings = type[EndpointSettings]
@@ -77,7 +77,7 @@ class Watchlist:
     def _tables(self, tree: Tree, key: str) -> Iterator[tuple[str, dict[str, Any]]]:
         tables = tree.get(key, {})
         if not isinstance(tables, dict):
-            self.found.refuse((key,), f"{quoted(tables)} is not a table: write it as [{key}.NAME]")
+            self.found.refuse((key,), f"{kind_of(tables)} is not a table: write it as [{key}.NAME]")
             return
         for name, table in tables.items():
             if isinstance(table, dict):
@@ -90,7 +90,7 @@ class Watchlist:
         alert, defaults = tree.get("alert"), tree.get("defaults", {})
         top = Level((), {"alert": alert} if isinstance(alert, dict) else {})
         if not isinstance(defaults, dict):
-            self.found.refuse(("defaults",), f"{quoted(defaults)} is not a table")
+            self.found.refuse(("defaults",), f"{kind_of(defaults)} is not a table")
             return (top,)
         level = self.level(("defaults",), defaults, self.protocols.values(), frozenset())
         for settings in self.protocols.values():
@@ -215,7 +215,7 @@ class _Group:
             if isinstance(table, dict):
                 yield Level((*path, number), table)
             else:
-                self._watch.found.refuse((*path, number), f"{quoted(table)} is not a table")
+                self._watch.found.refuse((*path, number), f"{kind_of(table)} is not a table")
 
     def _protocol(self, place: _Place) -> Settings | None:
         """The settings of the endpoint's protocol; None if that is refused."""

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from monitor.config.inherit import Shape, shape_of
 from monitor.config.problem import KeyPath, Problem
 from monitor.config.source import Source
-from monitor.config.values import Table, quoted
+from monitor.config.values import Table, kind_of
 from monitor.config.wording import unknown_key, words
 
 AnyTable = TypeVar("AnyTable", bound=Table)
@@ -65,7 +65,7 @@ class Findings:
     ) -> AnyTable | None:
         """The table as its settings, or None if that is refused. `given` comes not from its keys."""
         if not isinstance(tree, dict):
-            self.refuse(path, f"{quoted(tree)} is not a table")
+            self.refuse(path, f"{kind_of(tree)} is not a table")
             return None
         given = given or {}
         shape = shape_of(model).without(given)

@@ -133,7 +133,7 @@ class Budget(Table):
 
 def _header_name(name: str) -> str:
     if not _HEADER_NAME.fullmatch(name):
-        raise ValueError(f"{quoted(name)} is not the name of a header such as X-Title")
+        raise ValueError("this is not the name of a header such as X-Title")
     if name.lower() in _WIRE_HEADERS:
         raise ValueError("cannot be set: every connection sets it itself")
     return name

@@ -108,9 +108,17 @@ def parse(file: str, text: str) -> Source:
 
 
 def _problems(file: str, lines: list[str], broken: Mapping[int, str]) -> Iterator[Problem]:
-    paths = {line: path for path, line in _keys("\n".join(lines))}
+    places = {line: path for path, line in _keys("\n".join(lines))}
     for number, words in broken.items():
-        yield Problem(file, number, key_path(paths.get(number, ())), words)
+        # What is neither a statement nor a table may be anything: then only the table is named.
+        named = (line for line in range(number, 0, -1) if line in places and _is_named(lines, line, number))
+        yield Problem(file, number, key_path(places.get(next(named, 0), ())), words)
+
+
+def _is_named(lines: list[str], line: int, broken: int) -> bool:
+    """The line is a table's, or it is the broken one and a statement."""
+    text = lines[line - 1]
+    return text.lstrip().startswith("[") or (line == broken and _STATEMENT.match(text) is not None)
 
 
 def _said(error: str, lines: list[str]) -> tuple[int, str]:

@@ -18,6 +18,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
+from monitor.config.problem import tells_too_much
+
 NAME_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
 """Both halves of an endpoint's id."""
 
@@ -31,7 +33,7 @@ _UNITS = {
     "ms": timedelta(milliseconds=1),
 }
 _LONGEST = timedelta(days=3660)
-_QUOTED = 40
+_MOST_DIGITS = 40
 _LAYOUT = str.maketrans("\n\t", "  ")
 _CONTROLS = frozenset({"Cc", "Cs", "Zl", "Zp"})
 """Unicode's controls, halves of characters, and line breaks by another name."""
@@ -44,18 +46,25 @@ class Table(BaseModel):
 
 
 def quoted(value: object) -> str:
-    """The value as it stands in the file. A long word is not shown: it may be a key in a wrong place."""
+    """The value as it stands in the file; not what may be a secret in a wrong place."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):
-        if len(value) > _QUOTED:
+        if tells_too_much(value):
             return f"a text of {len(value)} characters"
         return '"' + "".join(map(_visible, value)) + '"'
     if isinstance(value, dict):
         return "a table"
     if isinstance(value, list):
         return "a list"
+    if isinstance(value, int) and abs(value) >= 10**_MOST_DIGITS:
+        return "so large a number"
     return str(value)
+
+
+def kind_of(value: object) -> str:
+    """What stands where a table should: a text there is seldom a slip in its name, and often a secret."""
+    return "a text" if isinstance(value, str) else quoted(value)
 
 
 def _visible(character: str) -> str:
