@@ -53,6 +53,7 @@ def _watch(config: "Config") -> int:
 
     secrets = loading.secrets(config)
     _require_channels(config, secrets)
+    _require_authorities(config)
     state = _require_folder(loading.state_folder(config))
     logs.configure(secrets=secrets.values)
     try:
@@ -81,6 +82,16 @@ def _require_channels(config: "Config", secrets: "Secrets") -> None:
     ]
     if refused:
         raise Failure(refused, USAGE)
+
+
+def _require_authorities(config: "Config") -> None:
+    """Every `ca_file` can be read by this user. Raises Failure (exit 2)."""
+    files = dict.fromkeys(one.ca_file for one in config.endpoints if one.enabled and one.ca_file)
+    refused = [file for file in files if not os.access(file, os.R_OK)]
+    if refused:
+        raise Failure(
+            [f"{config.path}: ca_file {file} cannot be read by this user" for file in refused], USAGE
+        )
 
 
 def _require_folder(folder: Path) -> Path:

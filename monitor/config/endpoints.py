@@ -67,7 +67,7 @@ class Watchlist:
         self.channels = channels
         self.folder = folder
         self._owners: dict[str, KeyPath] = {}
-        self._there = cache(Path.is_file)
+        self._authority = cache(_authority)
         above = self._defaults(tree)
         for name, table in self._tables(tree, "provider"):
             _Group(self, name, table, above).read()
@@ -140,8 +140,8 @@ class Watchlist:
             self.found.refuse(origin(near, keys), text)
         for keys, text in rules.doubtful(endpoint):
             self.found.doubt(origin(levels, keys), text)
-        if endpoint.ca_file is not None and not self._there(Path(endpoint.ca_file)):
-            self.found.refuse(origin(levels, ("ca_file",)), "there is no such file")
+        if endpoint.ca_file is not None and (wrong := self._authority(endpoint.ca_file)):
+            self.found.refuse(origin(levels, ("ca_file",)), wrong)
         for place, secret in endpoint.secrets().items():
             if secret not in self.secrets:
                 self.secrets[secret] = origin(levels, place)
@@ -309,6 +309,28 @@ class _Group:
             else:
                 for levels in lacking:
                     self._watch.found.refuse(origin(levels, keys), "is missing")
+
+
+def _authority(path: str) -> str | None:
+    """What is wrong with a file of certificates, if anything is.
+
+    Who only reads the config may lack the right to read it; then nothing is wrong.
+    """
+    import ssl  # only where there is such a file
+
+    if "\0" in path:
+        return "contains a control character: remove it"
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=path)
+    except ssl.SSLError:
+        return "holds no certificate in PEM form"
+    except PermissionError:
+        return None
+    except FileNotFoundError:
+        return "there is no such file"
+    except OSError as refused:
+        return f"cannot be read: {refused.strerror}"
+    return None
 
 
 def _own(place: Level) -> dict[str, Any]:

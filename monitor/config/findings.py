@@ -53,6 +53,8 @@ class Findings:
             keys = tuple(key for key in one["loc"] if key != "[key]")
             if one["type"] == "extra_forbidden":
                 self.refuse(place(keys), unknown_key(str(keys[-1]), _known(shape, keys[:-1])))
+            elif one["type"] == "value_error" and self._source.lacks_a_line_of(place(keys)):
+                continue  # the table as a whole may be right, once that line is
             elif one["type"] != "missing":
                 if one["type"] != "too_short" or not one["input"]:  # else its members were refused already
                     self.refuse(place(keys), words(one))

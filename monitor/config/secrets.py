@@ -13,6 +13,7 @@ from pydantic_core import CoreSchema, core_schema
 from monitor.config import proxy
 from monitor.config.problem import ConfigError, KeyPath, Problem
 from monitor.config.source import Source, read
+from monitor.config.values import database_address
 
 if TYPE_CHECKING:
     from monitor.config.settings import Config
@@ -170,6 +171,7 @@ def resolve(
         except _Refused as why:
             refused.append((place, str(why)))
     refused += _unfit_tokens(config, filled)
+    refused += _unfit_database(config, filled)
     if refused:
         raise ConfigError(_problems_of(config.path, refused))
     return Secrets(filled, values)
@@ -196,6 +198,15 @@ def _unfit_tokens(config: "Config", filled: Mapping[SecretText, str]) -> Iterato
         elif token in owners:
             yield place, f"is the token of both {owners[token]} and {endpoint.id}: give each its own"
         owners.setdefault(token, endpoint.id)
+
+
+def _unfit_database(config: "Config", filled: Mapping[SecretText, str]) -> Iterator[tuple[KeyPath, str]]:
+    text = config.database.url
+    if text.places and text in filled:
+        try:
+            database_address(filled[text])
+        except ValueError as why:
+            yield config.secrets.get(text, ()), str(why)
 
 
 def _problems_of(path: Path, refused: list[tuple[KeyPath, str]]) -> Iterator[Problem]:

@@ -21,6 +21,8 @@ _TOKEN = re.compile(
     r'''"""(?:\\.|[^\\])*?(?:"{3,5}|\Z)|\'\'\'.*?(?:\'{3,5}|\Z)|"(?:\\.|[^"\\\n])*"|'[^'\n]*'|\#[^\n]*|\n|[\[\]{},=.]|[^\s"'#\[\]{},=.]+''',
     re.DOTALL,
 )
+_DATE = re.compile(r"=\s*[0-9]{4}-[0-9]{2}-[0-9]{2}(?:[Tt ]|\s*(?:#|$))")
+_NUMBER = re.compile(r"[0-9_]+")
 _MOST_SYNTAX_ERRORS = 50
 _WORDS = (
     ("Expected newline or end of document", "what follows the value cannot be read: put texts in quotes"),
@@ -63,6 +65,11 @@ class Source:
                 return self._lines[path[:end]]
         return 1
 
+    def lacks_a_line_of(self, path: KeyPath) -> bool:
+        """Whether a key of that table is not in the tree, because its line could not be read."""
+        table = f"{key_path(path)}."
+        return any(problem.key.startswith(table) for problem in self.problems)
+
     def problem(self, path: KeyPath, text: str) -> Problem:
         return Problem(self.file, self.line(path), key_path(path), text)
 
@@ -97,6 +104,8 @@ def parse(file: str, text: str) -> Source:
             number, words = _said(str(error), lines)
         except RecursionError:
             number, words = 1, "is nested too deeply"
+        except ValueError:  # Python refuses to read so long a number, and does not say where it is
+            number, words = _longest_number(lines), "the number is too large"
         else:
             return Source(file, "\n".join(lines), tree, tuple(_problems(file, lines, broken)))
         again = number in broken
@@ -105,6 +114,11 @@ def parse(file: str, text: str) -> Source:
         if again or key is None or len(broken) >= _MOST_SYNTAX_ERRORS:
             raise ConfigError(_problems(file, lines, broken))
         lines[number - 1] = f"{key} 0"  # its key is still worth knowing, for whoever asks for its line
+
+
+def _longest_number(lines: list[str]) -> int:
+    digits = [max(map(len, _NUMBER.findall(line)), default=0) for line in lines]
+    return digits.index(max(digits)) + 1
 
 
 def _problems(file: str, lines: list[str], broken: Mapping[int, str]) -> Iterator[Problem]:
@@ -128,8 +142,11 @@ def _said(error: str, lines: list[str]) -> tuple[int, str]:
         last = [line for _, line in _keys("\n".join(lines))][-1:]
         return (last or [1])[0], "the file ends in the middle of a value: a list, table or text is not closed"
     text = error[: at.start()] if at else error
+    number = int(at[1]) if at else 1
+    if _DATE.search(lines[number - 1]) and text.startswith(("Expected newline", "Invalid date")):
+        return number, "there is no such date or time"
     words = next((words for begin, words in _WORDS if text.startswith(begin)), None)
-    return int(at[1]) if at else 1, words or text[:1].lower() + text[1:]
+    return number, words or text[:1].lower() + text[1:]
 
 
 def _key_alone(line: str) -> str | None:

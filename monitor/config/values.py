@@ -247,6 +247,34 @@ BaseUrl = Annotated[str, AfterValidator(_base_address), _URL_SCHEMA]
 """An absolute URL that a path is appended to; no slash at its end."""
 
 
+HOLE = "\0"
+"""Stands in a URL for a secret that is not known yet."""
+_SERVER = re.compile(
+    r"(?:[^:/]*(?::[^@]*)?@)?"  # user:password@
+    r"(?:\[[0-9A-Fa-f:.]+\]|[^/:?\[\]@]*)"  # host, or several
+    rf"(?::(?:[0-9]{{0,5}}|{HOLE}))?"  # port
+    r"(?:[/?].*)?",
+    re.DOTALL,
+)
+
+
+def database_address(url: str) -> str:
+    """The URL, if it names a database that we know how to ask.
+
+    Raises ValueError with a text that does not quote it: it may carry a password.
+    """
+    scheme, colon, rest = url.partition("://")
+    if not colon or scheme not in ("sqlite", "postgresql", "postgresql+psycopg"):
+        raise ValueError('has to begin with "sqlite:///" or "postgresql://"')
+    if scheme == "sqlite" and (not rest.startswith("/") or rest in ("/", "/:memory:")):
+        raise ValueError('names no file: write it as "sqlite:///uptoken.db" or "sqlite:////absolute/path.db"')
+    if scheme != "sqlite" and not _SERVER.fullmatch(rest):
+        raise ValueError(
+            'has a host or port that cannot be read: write it as "postgresql://user@host:5432/db"'
+        )
+    return url
+
+
 def _family(value: object) -> object:
     if value in ("auto", "4", "6") and isinstance(value, str):
         return int(value) if value.isdigit() else value

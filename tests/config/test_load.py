@@ -13,6 +13,7 @@ from monitor.config.settings import TcpAddress, UnixAddress
 from monitor.core.instant import instant
 from tests.config.files import CHAT, ENDPOINT, NOW, loaded, written
 from tests.config.protocols import PROTOCOLS
+from tests.transport.servers import _Mint
 
 UNENCRYPTED = "the key travels unencrypted over http: use https unless the network is yours"
 FEW_TOKENS = "4 is little to measure a speed by, and some providers refuse it: 16 or more is safe"
@@ -118,6 +119,8 @@ def test_disabled_endpoints_keep_their_place(tmp_path):
     [
         ("0.0.0.0:80", TcpAddress("0.0.0.0", 80)),
         ("[::1]:8480", TcpAddress("::1", 8480)),
+        ("[fe80::1%eth0]:80", TcpAddress("fe80::1%eth0", 80)),
+        ("localhost:80", TcpAddress("localhost", 80)),
         ("unix:/run/uptoken/web.sock", UnixAddress("/run/uptoken/web.sock")),
         ("", None),
     ],
@@ -126,10 +129,53 @@ def test_addresses_to_listen_on(tmp_path, text, address):
     assert loaded(tmp_path, f'[server]\nlisten = "{text}"').server.listen == address
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("http://x:80", "256.1.1.1:80", "foo\\nbar:80", ":80", "[127.0.0.1", "*:80", "a b:80", "x:", "x:٣"),
+        *("unix:", "unix:\\u0000x", "unix:/a\\nb", "unix:/" + 107 * "x", "unix:/" + 60 * "ä"),
+    ],
+)
+def test_an_address_that_nobody_can_listen_on_is_refused(tmp_path, text):
+    with pytest.raises(ConfigError, match=r"toml:2: server\.listen: "):
+        loaded(tmp_path, f'[server]\nlisten = "{text}"')
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:54x2", "h:abc", "h:1:2", "[::1", "a:5432,b:5432", "h:123456"])
+def test_a_database_whose_host_or_port_cannot_be_read_is_refused(tmp_path, host):
+    with pytest.raises(ConfigError, match=r"toml:2: database\.url: has a host or port that cannot be read"):
+        loaded(tmp_path, f'[database]\nurl = "postgresql://u:p@{host}/db"')
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [
+        "u@h/db",
+        "u:p/#?:x@h:5432/db",
+        "u:${env:P}@[::1]:5432/db?sslmode=require",
+        "/db?host=/run/postgresql",
+        "h",
+        "a,b/db",
+        "u@corp:p@h/db",
+        "${env:U}@${env:H}:${env:PORT}/${env:DB}",
+        "u@%2Frun%2Fpg:5433/db",
+        "u@h:/db",
+    ],
+)
+def test_a_database_is_named_in_every_way_that_its_driver_reads(tmp_path, rest):
+    assert loaded(tmp_path, f'[database]\nurl = "postgresql://{rest}"').database.url.template.endswith(rest)
+
+
 def test_a_private_ca_lies_beside_the_config(tmp_path):
-    (tmp_path / "ca.pem").write_text("")
-    config = loaded(tmp_path, CHAT + 'ca_file = "ca.pem"' + ENDPOINT)
-    assert config.endpoints[0].ca_file == str(tmp_path / "ca.pem")
+    _Mint(tmp_path)
+    config = loaded(tmp_path, CHAT + 'ca_file = "authority.pem"' + ENDPOINT)
+    assert config.endpoints[0].ca_file == str(tmp_path / "authority.pem")
+
+
+def test_a_private_ca_that_is_no_certificate_is_refused(tmp_path):
+    with pytest.raises(ConfigError) as refusal:
+        loaded(tmp_path, CHAT + 'ca_file = "config.toml"' + ENDPOINT)
+    assert str(refusal.value).endswith(":5: provider.openai.ca_file: holds no certificate in PEM form")
 
 
 def test_a_file_may_have_windows_line_ends_and_a_byte_order_mark(tmp_path):
