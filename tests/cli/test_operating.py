@@ -5,7 +5,10 @@ import json
 import pytest
 
 from monitor.cli import main
-from monitor.core.instant import SECOND, from_iso
+from monitor.core.instant import SECOND, Instant, from_iso
+from monitor.store.engine import Database
+from monitor.store.journal import Announced
+from monitor.store.operator import Operator
 from tests.cli.command import uptoken
 from tests.cli.written import NOWHERE, database, model
 from tests.support.daemon import website
@@ -193,6 +196,19 @@ def test_a_planned_one_can_be_called_off(path, capsys):
     )
 
 
+def test_a_maintenance_beyond_the_calendar_does_not_hide_the_others(path, database_url, capsys):
+    told(capsys, "maintenance", "add", "--endpoints", "acme/*", "--for", "1h", "--json", "--config", path)
+    far = Announced(id="m-far", title="far", patterns=("acme/*",), starts=Instant(0), ends=Instant(2**62))
+    opened = Database(database_url)
+    Operator(opened).announce(far)
+    opened.dispose()
+    listed = told(capsys, "maintenance", "list", "--json", "--config", path)
+    assert {one["end"] for one in listed if one["id"] == "m-far"} == {"9999-12-31T00:00:00.000Z"}
+    assert len(listed) == 3
+    assert main(["maintenance", "list", "--config", str(path)]) == 0
+    assert "m-far" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("words", "status", "hint"),
     [
@@ -201,6 +217,10 @@ def test_a_planned_one_can_be_called_off(path, capsys):
         (["--endpoints", "acme/*", "--for", "1 hour"], 2, '"1 hour" is not a duration such as "30s"'),
         (["--endpoints", "acme/*", "--for", "1h", "--start", "noon"], 2, '"noon" is not a moment such as'),
         (["--endpoints", "acme/*", "--for", "1h", "--start", "2020-01-01"], 2, "would be over already"),
+        (["--endpoints", "acme/*", "--for", "3660d", "--start", "9999-12-31"], 2, "by the year 2999"),
+        (["--endpoints", "acme/*", "--for", "1h", "--title", ""], 2, "--title is empty"),
+        (["--endpoints", "acme/*", "--for", "1h", "--title", "x" * 4097], 2, "--title is too long"),
+        (["--endpoints", "acme/*", "--for", "1h", "--title", "a\x1b[31m\nb"], 2, "control character"),
         (["--endpoints", "acne/*", "--for", "1h"], 1, "did you mean acme/*?"),
     ],
 )
