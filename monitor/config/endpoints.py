@@ -105,7 +105,18 @@ class Watchlist:
             key = str(keys[-1])
             belongs = (_BELONGS.get(key) or self._of_others(key)) if len(keys) == 1 else None
             self.found.refuse(path + keys, belongs or unknown_key(key, {*names, *own}))
+        if isinstance(rest.get("protocol"), str):
+            self.protocol(rest["protocol"], (*path, "protocol"))
         return Level(path, {key: value for key, value in rest.items() if key not in _BELONGS})
+
+    def protocol(self, name: object, path: KeyPath) -> Settings | None:
+        """The settings of a protocol; None if there is none of that name, which is refused."""
+        if isinstance(name, str) and name in self.protocols:
+            return self.protocols[name]
+        self.found.refuse(
+            path, f"there is no protocol {quoted(name)}; {suggestion(str(name), self.protocols)}"
+        )
+        return None
 
     def _of_others(self, key: str) -> str | None:
         users = [name for name, settings in self.protocols.items() if key in (_shape(settings).keys or ())]
@@ -223,16 +234,11 @@ class _Group:
         if place.sibling is not None:
             levels = (place.own,)  # another protocol is what it is there for
         name = next((level.tree["protocol"] for level in levels if "protocol" in level.tree), None)
-        available = self._watch.protocols
-        if isinstance(name, str) and name in available:
-            return available[name]
-        names = ", ".join(sorted(available))
-        if name is None:
-            path = self.path if place.sibling is None else place.own.path
-            self._watch.found.refuse((*path, "protocol"), f"is missing: one of {names}")
-        else:
-            text = f"there is no protocol {quoted(name)}; {suggestion(str(name), available)}"
-            self._watch.found.refuse(origin(levels, ("protocol",)), text)
+        if name is not None:
+            return self._watch.protocol(name, origin(levels, ("protocol",)))
+        path = self.path if place.sibling is None else place.own.path
+        names = ", ".join(sorted(self._watch.protocols))
+        self._watch.found.refuse((*path, "protocol"), f"is missing: one of {names}")
         return None
 
     def _read_endpoint(self, place: _Place, settings: Settings, base: Tree, above: tuple[Level, ...]) -> None:
