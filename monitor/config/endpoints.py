@@ -1,7 +1,7 @@
 """Providers and their endpoints: what each inherits, what it is, and what is wrong with it."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,9 @@ from monitor.config import rules
 from monitor.config.findings import Findings
 from monitor.config.inherit import Level, Shape, Tree, known, merged, origin, shape_of
 from monitor.config.problem import KeyPath, key_path
+from monitor.config.salvage import Rest, rest
 from monitor.config.secrets import SecretText
-from monitor.config.settings import EndpointSettings, Provider
+from monitor.config.settings import EndpointSettings, ModelSettings, Provider
 from monitor.config.values import as_name, kind_of, quoted
 from monitor.config.wording import suggestion, unknown_key
 
@@ -32,6 +33,16 @@ _SHARED = Provider.model_fields.keys() - {"id"}
 _ELSEWHERE = GIVEN | {"also", "concurrency", "endpoints"}
 """Keys that are told of an endpoint by other means than validation."""
 _UNNAMED = "unnamed"
+_OF_PROTOCOL = frozenset({"expect", "ip"})
+"""Fields of every endpoint that mean to each protocol what it makes of them."""
+_STAND_INS = {
+    **dict.fromkeys(("id", "provider", "slug", "provider_name", "protocol", "name", "model"), _UNNAMED),
+    "base_url": "https://unnamed.invalid",
+    "url": "https://unnamed.invalid",
+    "address": "unnamed.invalid:443",
+    "token": "${env:UNNAMED}",
+}
+"""For what is refused or missing, while the rest of an endpoint is looked over."""
 _BELONGS = {
     "concurrency": "belongs to a provider: write it under [provider.NAME]",
     "endpoints": "belongs to a provider: write them as [[provider.NAME.endpoints]]",
@@ -143,12 +154,21 @@ class Watchlist:
 
     def add(self, endpoint: EndpointSettings, levels: Sequence[Level], *, also: bool) -> None:
         """One more endpoint whose values are right by themselves; `also`: it has a sibling."""
+        self.look_over(Rest(endpoint, frozenset()), levels, also=also)
+        self.endpoints.append(endpoint)
+
+    def look_over(self, left: Rest[EndpointSettings], levels: Sequence[Level], *, also: bool) -> None:
+        """Say what else is wrong with an endpoint, as far as what was dropped has no part in it."""
+        endpoint = left.table
         for keys, text in rules.broken(endpoint, self.channels):
-            self.found.refuse(origin(levels, keys), text)
+            if not any(map(left.touches, (keys, *rules.LEANS_ON.get(str(keys[0]), ())))):
+                self.found.refuse(origin(levels, keys), text)
         # Where the value comes from a sibling, it is there that it is right.
         near = levels[:1] if also else levels
+        own = type(endpoint).model_fields.keys() - ModelSettings.model_fields.keys() | _OF_PROTOCOL
         for keys, text in endpoint.objections():
-            self.found.refuse(origin(near, keys), text)
+            if not any(left.touches(key) for key in (keys, *((name,) for name in own))):
+                self.found.refuse(origin(near, keys), text)
         for keys, text in rules.doubtful(endpoint):
             self.found.doubt(origin(levels, keys), text)
         if endpoint.ca_file is not None and (wrong := self._authority(endpoint.ca_file)):
@@ -156,7 +176,6 @@ class Watchlist:
         for place, secret in endpoint.secrets().items():
             if secret not in self.secrets:
                 self.secrets[secret] = origin(levels, place)
-        self.endpoints.append(endpoint)
 
 
 @dataclass(frozen=True)
@@ -265,10 +284,12 @@ class _Group:
         except ValidationError as error:
             for keys in found.blame(error, shape, lambda keys: self._origin(levels, keys)):
                 self._missing.setdefault(keys, []).append(levels)
+            left = rest(settings, flat, _STAND_INS)
+            if left is not None:
+                whole = replace(left, table=_shrunk(left.table, levels))
+                self._watch.look_over(whole, levels, also=place.sibling is not None)
             return
-        if endpoint.timeout >= endpoint.interval and _inherits_timeout(levels):
-            endpoint = endpoint.model_copy(update={"timeout": rules.shrunk(endpoint.interval)})
-        self._watch.add(endpoint, levels, also=place.sibling is not None)
+        self._watch.add(_shrunk(endpoint, levels), levels, also=place.sibling is not None)
 
     def _named_alike(self, place: _Place, settings: Settings, levels: tuple[Level, ...]) -> dict[str, Any]:
         """What a second protocol of a model is called: as its sibling, with the protocol behind the slug."""
@@ -342,6 +363,13 @@ def _authority(path: str) -> str | None:
 def _own(place: Level) -> dict[str, Any]:
     """What an endpoint says for itself, as far as that is to be validated."""
     return {key: value for key, value in place.tree.items() if key not in _ELSEWHERE}
+
+
+def _shrunk(endpoint: EndpointSettings, levels: Sequence[Level]) -> EndpointSettings:
+    """The endpoint with an inherited timeout that fits into its interval."""
+    if endpoint.timeout < endpoint.interval or not _inherits_timeout(levels):
+        return endpoint
+    return endpoint.model_copy(update={"timeout": rules.shrunk(endpoint.interval)})
 
 
 def _inherits_timeout(levels: Sequence[Level]) -> bool:

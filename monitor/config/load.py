@@ -17,6 +17,7 @@ from monitor.config.findings import Findings
 from monitor.config.inherit import merged, shape_of
 from monitor.config.maintenance import Maintenance, expression
 from monitor.config.problem import ConfigError, KeyPath, Problem
+from monitor.config.salvage import rest
 from monitor.config.secrets import SecretText, is_secret
 from monitor.config.settings import (
     Budget,
@@ -113,15 +114,21 @@ def _section(model: type[AnyTable], tree: Mapping[str, Any], key: str, found: Fi
     return found.table(model, tree.get(key, {}), (key,))
 
 
+def _rest(model: type[AnyTable], tree: object) -> AnyTable:
+    """What can be read of a section that was refused; its defaults where nothing can."""
+    left = rest(model, tree)
+    return model() if left is None else left.table
+
+
 def _alert(tree: Mapping[str, Any], found: Findings) -> EndpointAlert:
     alert = tree.get("alert", {})
     if isinstance(alert, dict):
         alert = merged({}, alert, shape_of(EndpointAlert))  # `reminder = false` is none
-    return found.table(EndpointAlert, alert, ("alert",)) or EndpointAlert()
+    return found.table(EndpointAlert, alert, ("alert",)) or _rest(EndpointAlert, alert)
 
 
 def _server(tree: Mapping[str, Any], found: Findings) -> Server:
-    server = _section(Server, tree, "server", found) or Server()
+    server = _section(Server, tree, "server", found) or _rest(Server, tree["server"])
     if server.listen is not None and server.listen == server.public_listen:
         found.refuse(
             ("server", "public_listen"),

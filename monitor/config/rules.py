@@ -20,6 +20,12 @@ SAMPLES = {
 }
 """How many probes a rule needs in its window before it says anything."""
 
+LEANS_ON: Mapping[str, tuple[tuple[str, ...], ...]] = {
+    "timeout": (("interval",),),
+    "degraded": (("interval",), ("degraded", "over")),
+    "proxy": (("http2",),),
+}
+"""By the key that is refused, what else a rule looked at."""
 _FEWEST_TOKENS = 16
 
 

@@ -281,3 +281,11 @@ def test_what_looks_like_a_secret_is_repeated_neither_as_a_value_nor_as_a_key(te
 )
 def test_a_slip_in_an_ordinary_value_is_shown(text):
     assert quoted(text) == f'"{text}"'
+
+
+def test_a_secret_in_a_file_that_everybody_can_read_is_refused_beside_another_mistake(tmp_path):
+    headers = 'headers = { Authorization = "Bearer x", "X Title" = "a" }\n'
+    with pytest.raises(ConfigError) as refusal:
+        loaded(tmp_path, CHAT + ENDPOINT + headers, mode=0o644)
+    at = "provider.openai.endpoints[0].headers"
+    assert [problem.key for problem in refusal.value.problems] == [f'{at}."X Title"', f"{at}.Authorization"]
