@@ -257,7 +257,8 @@ class _Group:
             return self._watch.protocol(name, origin(levels, ("protocol",)))
         path = self.path if place.sibling is None else place.own.path
         names = ", ".join(sorted(self._watch.protocols))
-        self._watch.found.refuse((*path, "protocol"), f"is missing: one of {names}")
+        if not self._watch.found.has_unread:
+            self._watch.found.refuse((*path, "protocol"), f"is missing: one of {names}")
         return None
 
     def _read_endpoint(self, place: _Place, settings: Settings, base: Tree, above: tuple[Level, ...]) -> None:

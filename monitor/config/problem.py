@@ -70,4 +70,15 @@ def key_path(path: KeyPath) -> str:
 def _key(part: str) -> str:
     if tells_too_much(part):
         return "…"
-    return part if _BARE.fullmatch(part) else '"' + part.encode("unicode_escape").decode() + '"'
+    return part if _BARE.fullmatch(part) else f'"{visible(part)}"'
+
+
+def visible(text: str) -> str:
+    """The text on one line, as it stands between quotes."""
+    return "".join(map(_visible, text))
+
+
+def _visible(character: str) -> str:
+    if character == '"':
+        return '\\"'
+    return character if character.isprintable() else character.encode("unicode_escape").decode()

@@ -17,6 +17,7 @@ from monitor.config.problem import ConfigError, KeyPath, Problem, key_path
 
 _AT = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)$")
 _STATEMENT = re.compile(r"""\s*(?:[\w.-]|"[^"]*"|'[^']*')+\s*=""", re.ASCII)
+_TABLE = re.compile(r"""\s*(\[\[?)([^\[\]"'\\]+)(\]{0,2})\s*""")
 _TOKEN = re.compile(
     r'''"""(?:\\.|[^\\])*?(?:"{3,5}|\Z)|\'\'\'.*?(?:\'{3,5}|\Z)|"(?:\\.|[^"\\\n])*"|'[^'\n]*'|\#[^\n]*|\n|[\[\]{},=.]|[^\s"'#\[\]{},=.]+''',
     re.DOTALL,
@@ -67,8 +68,8 @@ class Source:
 
     def lacks_a_line_of(self, path: KeyPath) -> bool:
         """Whether a key of that table is not in the tree, because its line could not be read."""
-        table = f"{key_path(path)}."
-        return any(problem.key.startswith(table) for problem in self.problems)
+        table = key_path(path)
+        return any(f"{problem.key}.".startswith(f"{table}.") for problem in self.problems)
 
     def problem(self, path: KeyPath, text: str) -> Problem:
         return Problem(self.file, self.line(path), key_path(path), text)
@@ -95,10 +96,10 @@ def parse(file: str, text: str) -> Source:
     """The tree of the text. A line that cannot be read is left out and the rest is read on, so that
     one run tells everything; raises ConfigError where that would only lead to follow-up errors."""
     lines = text.split("\n")
+    readable = list(lines)
     broken: dict[int, str] = {}
     while True:
         try:
-            readable = ["" if number in broken else line for number, line in enumerate(lines, start=1)]
             tree = tomllib.loads("\n".join(readable))
         except tomllib.TOMLDecodeError as error:
             number, words = _said(str(error), lines)
@@ -108,12 +109,36 @@ def parse(file: str, text: str) -> Source:
             number, words = _longest_number(lines), "the number is too large"
         else:
             return Source(file, "\n".join(lines), tree, tuple(_problems(file, lines, broken)))
-        again = number in broken
+        # Behind a broken line, what is no statement is the rest of it, and so is all that follows.
+        instead = None if number in broken else _instead(lines[number - 1], alone=number - 1 not in broken)
         broken[number] = words
-        key = _key_alone(lines[number - 1])
-        if again or key is None or len(broken) >= _MOST_SYNTAX_ERRORS:
+        if instead is None or len(broken) >= _MOST_SYNTAX_ERRORS:
             raise ConfigError(_problems(file, lines, broken))
-        lines[number - 1] = f"{key} 0"  # its key is still worth knowing, for whoever asks for its line
+        lines[number - 1], readable[number - 1] = instead
+
+
+def _instead(line: str, *, alone: bool) -> tuple[str, str] | None:
+    """What to go on with in place of a broken line, to ask for its keys and to be read.
+
+    None where other lines may belong to it.
+    """
+    rest = re.sub(r"#.*", "", line)
+    table = _TABLE.fullmatch(rest)
+    if table:
+        named = f"{table[1]}{'.'.join(map(_in_quotes, table[2].split('.')))}{table[1].replace('[', ']')}"
+        return named, named
+    if rest.count("[") != rest.count("]") or rest.count("{") != rest.count("}"):
+        return None
+    if '"""' in rest or "'''" in rest:
+        return None
+    key = _STATEMENT.match(line)
+    if key:
+        return f"{key[0]} 0", ""
+    return ("", "") if alone else None
+
+
+def _in_quotes(name: str) -> str:
+    return name.strip() if _STATEMENT.match(f"{name} =") else f'"{name.strip()}"'
 
 
 def _longest_number(lines: list[str]) -> int:
@@ -145,16 +170,11 @@ def _said(error: str, lines: list[str]) -> tuple[int, str]:
     number = int(at[1]) if at else 1
     if _DATE.search(lines[number - 1]) and text.startswith(("Expected newline", "Invalid date")):
         return number, "there is no such date or time"
+    is_closed = _TABLE.match(lines[number - 1]) and "]" in lines[number - 1]
+    if is_closed and text.startswith(("Expected ']", "Invalid initial")):
+        return number, "no such name of a table: put what is more than letters, digits, - and _ in quotes"
     words = next((words for begin, words in _WORDS if text.startswith(begin)), None)
     return number, words or text[:1].lower() + text[1:]
-
-
-def _key_alone(line: str) -> str | None:
-    """The `key =` of a line that stands alone; None where other lines belong to its value."""
-    key = _STATEMENT.match(line)
-    rest = re.sub(r"#.*", "", line)
-    whole = rest.count("[") == rest.count("]") and rest.count("{") == rest.count("}")
-    return key[0] if key and whole and '"""' not in rest and "'''" not in rest else None
 
 
 def _tokens(text: str) -> Iterator[tuple[str, int]]:

@@ -18,7 +18,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
-from monitor.config.problem import tells_too_much
+from monitor.config.problem import tells_too_much, visible
 
 NAME_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
 """Both halves of an endpoint's id."""
@@ -52,7 +52,7 @@ def quoted(value: object) -> str:
     if isinstance(value, str):
         if tells_too_much(value):
             return f"a text of {len(value)} characters"
-        return '"' + "".join(map(_visible, value)) + '"'
+        return f'"{visible(value)}"'
     if isinstance(value, dict):
         return "a table"
     if isinstance(value, list):
@@ -65,12 +65,6 @@ def quoted(value: object) -> str:
 def kind_of(value: object) -> str:
     """What stands where a table should: a text there is seldom a slip in its name, and often a secret."""
     return "a text" if isinstance(value, str) else quoted(value)
-
-
-def _visible(character: str) -> str:
-    if character == '"':
-        return '\\"'
-    return character if character.isprintable() else character.encode("unicode_escape").decode()
 
 
 def written(length: timedelta) -> str:
