@@ -187,6 +187,10 @@ def _print_bill(found: Found) -> None:
     ]
     probes = sum(each.probes for each in bill.projections)
     printing.table(columns, [*rows, ("total", "", f"{probes:,}", usd(bill.usd))])
+    if bill.unlimited:
+        missing = count(len(bill.unlimited), "model has", "models have")
+        printing.line()
+        printing.line(f"{missing} no limit, so the total is too low: {', '.join(bill.unlimited[:5])}")
     if bill.unpriced:
         missing = count(len(bill.unpriced), "model has", "models have")
         printing.line()
@@ -212,6 +216,7 @@ def _document(found: Found) -> dict[str, Any]:
             "days": MONTH.days,
             "usd": bill.usd,
             "unpriced": list(bill.unpriced),
+            "unlimited": list(bill.unlimited),
             "endpoints": [
                 {"id": each.endpoint, "probes": each.probes, "usd": each.usd} for each in bill.projections
             ],

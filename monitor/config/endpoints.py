@@ -79,6 +79,7 @@ class Watchlist:
         self.folder = folder
         self._owners: dict[str, KeyPath] = {}
         self._authority = cache(_authority)
+        self._site_budgeted = "budget" in tree
         above = self._defaults(tree)
         for name, table in self._tables(tree, "provider"):
             _Group(self, name, table, above).read()
@@ -160,7 +161,10 @@ class Watchlist:
     def look_over(self, left: Rest[EndpointSettings], levels: Sequence[Level], *, also: bool) -> None:
         """Say what else is wrong with an endpoint, as far as what was dropped has no part in it."""
         endpoint = left.table
-        for keys, text in rules.broken(endpoint, self.channels):
+        provider = self.providers.get(endpoint.provider)
+        of_provider = None if provider is None else provider.budget
+        budgeted = self._site_budgeted or (endpoint.budget or of_provider) is not None
+        for keys, text in rules.broken(endpoint, self.channels, budgeted=budgeted):
             if not any(map(left.touches, (keys, *rules.LEANS_ON.get(str(keys[0]), ())))):
                 self.found.refuse(origin(levels, keys), text)
         # Where the value comes from a sibling, it is there that it is right.
@@ -169,7 +173,7 @@ class Watchlist:
         for keys, text in endpoint.objections():
             if not any(left.touches(key) for key in (keys, *((name,) for name in own))):
                 self.found.refuse(origin(near, keys), text)
-        for keys, text in rules.doubtful(endpoint):
+        for keys, text in rules.doubtful(endpoint, budgeted=budgeted):
             self.found.doubt(origin(levels, keys), text)
         if endpoint.ca_file is not None and (wrong := self._authority(endpoint.ca_file)):
             self.found.refuse(origin(levels, ("ca_file",)), wrong)

@@ -83,6 +83,8 @@ def load(
     _stand_in_file(secrets, path, found)
     moment = now if isinstance(now, int) else instant(now)
     server = _server(tree, found)
+    budget = _section(Budget, tree, "budget", found) if "budget" in tree else None
+    _doubt_budgets(budget, watched, found)
     config = Config(
         path=path,
         site=site,
@@ -93,7 +95,7 @@ def load(
         providers=watched.providers,
         channels=channels,
         alert=alert,
-        budget=_section(Budget, tree, "budget", found) if "budget" in tree else None,
+        budget=budget,
         canary=_section(Canary, tree, "canary", found) or Canary(),
         maintenance=_maintenance(tree, site, watched, moment, found),
         secrets=secrets,
@@ -164,6 +166,18 @@ def _channels(tree: Mapping[str, Any], found: Findings, readable: Readable | Non
         if refusal:
             found.refuse((*path, "url"), refusal)
     return channels
+
+
+def _doubt_budgets(site: Budget | None, watched: Watchlist, found: Findings) -> None:
+    """Those over models of which none has a price; what an endpoint says for itself was looked at with it."""
+    models = [one for one in watched.endpoints if one.model_name is not None]
+    over: list[tuple[KeyPath, Budget | None, list[EndpointSettings]]] = [(("budget",), site, models)]
+    for name, provider in watched.providers.items():
+        own = [one for one in models if one.provider == name]
+        over.append((("provider", name, "budget"), provider.budget, own))
+    for path, budget, among in over:
+        if budget is not None and among and all(one.price is None for one in among):
+            found.doubt(path, "limits nothing: no model has a price")
 
 
 def _maintenance(

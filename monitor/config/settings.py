@@ -283,6 +283,20 @@ class ModelSettings(EndpointSettings):
     def model_name(self) -> str | None:
         return self.model
 
+    @property
+    def limit_field(self) -> str:
+        """The field of the request body that limits the answer, by the name that is tried first."""
+        return "max_tokens"
+
+    @property
+    def longest_answer(self) -> int | None:
+        """Tokens that one answer has at most: ours, or the model's own where ours is not sent; None where
+        nothing limits it.
+        """
+        if self.limit_field not in self.omit:
+            return self.max_tokens
+        return None if self.limits is None else self.limits.max_output
+
 
 class Site(Table):
     """What the pages and feeds say about themselves."""

@@ -17,6 +17,10 @@ from tests.transport.servers import _Mint
 
 UNENCRYPTED = "the key travels unencrypted over http: use https unless the network is yours"
 FEW_TOKENS = "4 is little to measure a speed by, and some providers refuse it: 16 or more is safe"
+BOUNDLESS = (
+    "with this nothing limits an answer, so nobody can tell what it may cost:"
+    " limits = { max_output = … } says it"
+)
 CONTRACT = Path(__file__).parent / "contract.toml"
 
 
@@ -204,6 +208,18 @@ def test_what_is_seldom_meant_is_said_and_allowed(tmp_path):
         f"6: provider.openai.max_tokens: {FEW_TOKENS}",
         '13: maintenance[0].endpoints[0]: "openia/*" matches no endpoint',
         "14: maintenance[0].start: lies in the past: it ended at 2025-12-01T03:00:00.000Z",
+    ]
+
+
+def test_what_no_budget_limits_and_what_has_no_limit_is_warned_of(tmp_path):
+    unlimited = 'omit = ["max_tokens"]\nprice = { input = 1, output = 1 }\n'
+    budget = 'budget = { daily_usd = "1" }\n'
+    free = CHAT.replace("openai]", "free]") + budget + ENDPOINT.replace("openai", "free")
+    config = loaded(tmp_path, CHAT + ENDPOINT + budget + ENDPOINT + 'slug = "b"\n' + unlimited + free)
+    assert warnings(config) == [
+        "8: provider.openai.endpoints[0].budget: limits nothing: the endpoint has no price",
+        f"13: provider.openai.endpoints[1].omit: {BOUNDLESS}",
+        "19: provider.free.budget: limits nothing: no model has a price",
     ]
 
 
