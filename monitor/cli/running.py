@@ -1,6 +1,7 @@
 """`run`, `serve`, `demo`: the processes that stay."""
 
 import asyncio
+import errno
 import gc
 import os
 import subprocess
@@ -95,11 +96,13 @@ def _require_authorities(config: "Config") -> None:
 
 
 def _require_folder(folder: Path) -> Path:
-    """The state folder is there, made if need be. Raises Failure (exit 1)."""
+    """The state folder is there and ours to write, made if need be. Raises Failure (exit 1)."""
     try:
         folder.mkdir(mode=0o750, parents=True, exist_ok=True)
     except OSError as refused:
         raise Failure(f"cannot make the state folder {folder}: {refused.strerror}") from None
+    if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
+        raise Failure(f"cannot write into the state folder {folder}: {os.strerror(errno.EACCES)}")
     return folder
 
 
@@ -167,7 +170,7 @@ def _welcome(config: "Config") -> str:
     from monitor.cli import loading
 
     usual = loading.config_path(None)
-    same = usual.exists() and usual.samefile(config.path)
+    same = os.path.exists(usual) and usual.samefile(config.path)  # noqa: PTH110 - it raises nothing
     lines = [
         "Everything you see is simulated. Ctrl-C ends it.",
         f"The page: {_page(config)}",

@@ -11,7 +11,7 @@ from monitor import __version__
 from monitor.cli import COMMANDS, main
 from monitor.cli import uptoken as group
 from monitor.cli.failure import Failure
-from tests.cli.command import environment, uptoken
+from tests.cli.command import environment, unprivileged, uptoken
 
 
 def leaves() -> list[list[str]]:
@@ -154,3 +154,11 @@ def test_a_reader_that_goes_away_is_no_error(tmp_path):
     )  # fmt: skip
     assert done.stderr == ""
     assert done.returncode == 0
+
+
+def test_a_config_in_a_folder_that_may_not_be_entered_is_one_line(tmp_path):
+    theirs = tmp_path / "theirs"
+    theirs.mkdir(mode=0)
+    ended = unprivileged("check", cwd=tmp_path, env={"UPTOKEN_CONFIG": str(theirs / "config.toml")})
+    assert ended.status == 2
+    assert ended.error == f"{theirs}/config.toml:1: cannot be read: Permission denied"
