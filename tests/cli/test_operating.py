@@ -1,6 +1,7 @@
 """`pause`, `resume`, `maintenance`: effective in a daemon that runs, kept for one that does not."""
 
 import json
+import signal
 
 import pytest
 
@@ -87,6 +88,17 @@ def test_maintenance_begins_and_ends_within_two_seconds(home, running):
     running.wait("maintenance.ended", endpoint="acme/one")
     assert state(home, "acme/one") == "up"
     assert command(home, "maintenance", "list", "--json").json == []
+
+
+def test_what_a_daemon_does_not_do_at_once_is_not_put_down_to_there_being_none(home, running):
+    running.send(signal.SIGSTOP)
+    try:
+        asked = command(home, "pause", "acme/one")
+        assert asked.out.startswith("will be paused: acme/one\nThe daemon has not done it within 5 s")
+    finally:
+        running.send(signal.SIGCONT)
+    running.wait("operator.obeyed", command="pause")
+    assert state(home, "acme/one") == "paused"
 
 
 def test_what_was_asked_without_a_daemon_is_done_by_the_next_one(home, simulated):
