@@ -34,7 +34,8 @@ class Problem:
 
     def __str__(self) -> str:
         key = f"{self.key}: " if self.key else ""
-        return f"{self.file}:{self.line}: {key}{self.text}"
+        file = "".join(one if one.isprintable() else _visible(one) for one in self.file)
+        return f"{file}:{self.line}: {key}{self.text}"
 
 
 class ConfigError(Exception):

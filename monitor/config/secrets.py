@@ -96,10 +96,9 @@ def _problems(template: str, places: tuple[tuple[str, str], ...]) -> Iterator[st
         pattern = _NAMES.get(source)
         if pattern and not pattern.fullmatch(name):
             yield f"what stands in ${{{source}:...}} is not a name: letters, digits and '_'"
-    plain = _PLACE.sub("", template)
     if template != template.strip():
         yield "it begins or ends with a space or line break: remove it"
-    elif any(ord(character) < 32 or 127 <= ord(character) < 160 for character in plain):
+    elif any(ord(character) < 32 or 127 <= ord(character) < 160 for character in template):
         yield "it contains a line break or another control character: write it on one line"
 
 
