@@ -3,7 +3,9 @@
 import asyncio
 import errno
 import gc
+import math
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -31,6 +33,7 @@ def run(given: str | None) -> int:
 
     Without a config.toml, begin with `uptoken init` or look at `uptoken demo`.
     """
+    _end_when_told()
     from monitor.cli import loading
 
     gc.disable()  # a start makes much and drops little
@@ -38,6 +41,16 @@ def run(given: str | None) -> int:
         return _watch(loading.config(given))
     finally:
         gc.enable()
+
+
+def _end_when_told() -> None:
+    """To be told to stop is no failure, also before the loop listens for it."""
+
+    def end(_number: int, _frame: object) -> None:
+        raise SystemExit(0)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, end)
 
 
 def _watch(config: "Config") -> int:
@@ -113,6 +126,7 @@ def serve(given: str | None) -> int:
 
     For a unit of its own, with `managed = false` under [server]: `uptoken run` does this by itself.
     """
+    _end_when_told()
     from monitor import logs
     from monitor.cli import loading
     from monitor.store.fault import NoDatabase
@@ -135,10 +149,17 @@ def serve(given: str | None) -> int:
 # Demo
 
 
+def _finite(_ctx: click.Context, _parameter: click.Parameter, value: float) -> float:
+    if not math.isfinite(value):
+        raise click.BadParameter(f"{value} is not a finite number")
+    return value
+
+
 @click.command()
 @click.option(
     "--speed",
     type=click.FloatRange(0, min_open=True),
+    callback=_finite,
     default=1.0,
     show_default=True,
     help="How much faster the script of faults runs.",

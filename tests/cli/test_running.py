@@ -106,6 +106,23 @@ def test_run_ends_with_0_when_it_is_told_to(number, write, simulated, tmp_path):
         assert daemon.end(number) == 0
 
 
+@pytest.mark.parametrize("command", ["run", "serve"])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_to_be_told_to_stop_while_it_starts_is_no_failure(number, command, tmp_path):
+    path = tmp_path / "config.toml"
+    os.mkfifo(path)
+    process = child.start(
+        [sys.executable, "-m", "monitor", command, "--config", str(path)], env=environment(), cwd=tmp_path
+    )
+    try:
+        with path.open("wb"):  # until it reads its config
+            process.send_signal(number)
+            assert process.wait(SOON_S) == 0
+    finally:
+        process.kill()
+        process.wait()
+
+
 def test_run_serves_the_page(write, simulated, tmp_path, free_port):
     path = write(
         f'[server]\nlisten = "127.0.0.1:{free_port}"\n', website("acme", simulated.health_url("acme"))

@@ -87,6 +87,7 @@ def test_whatever_prints_a_result_prints_it_as_json(words):
         (["report", "--window", "3d"], 2, "uptoken report: invalid value for '--window': '3d' is not one of '1h', '24h', '7d', '30d', '90d' (see uptoken report --help)"),
         (["pause"], 2, "uptoken pause: missing argument 'PATTERN...' (see uptoken pause --help)"),
         (["db", "prune", "--keep", "ten"], 2, 'uptoken db prune: invalid value for \'--keep\': "ten" is not a duration such as "30s" (see uptoken db prune --help)'),
+        (["demo", "--speed", "nan"], 2, "uptoken demo: invalid value for '--speed': nan is not a finite number (see uptoken demo --help)"),
         (["probe"], 3, "uptoken probe: missing argument 'ID' (see uptoken probe --help)"),
         (["probe", "a/b", "--jsn"], 3, "uptoken probe: no such option '--jsn'. Did you mean '--json'? (see uptoken probe --help)"),
     ],
