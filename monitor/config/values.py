@@ -9,7 +9,7 @@ import math
 import re
 import unicodedata
 from datetime import timedelta
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from difflib import get_close_matches
 from functools import lru_cache
 from typing import Annotated, Any, Literal
@@ -32,6 +32,7 @@ _UNITS = {
     "s": timedelta(seconds=1),
     "ms": timedelta(milliseconds=1),
 }
+_AMOUNT = re.compile(r"[0-9]{1,40}(\.[0-9]{1,40})?")
 _LONGEST = timedelta(days=3660)
 _MOST_DIGITS = 40
 _LAYOUT = str.maketrans("\n\t", "  ")
@@ -129,11 +130,10 @@ def _usd(value: object) -> Decimal:
         raise ValueError(f'{value} would be rounded: put it in quotes, "{value}"')
     if isinstance(value, bool) or not isinstance(value, int | str):
         raise ValueError(f'{quoted(value)} is not an amount of dollars such as "0.10"')
-    try:
-        amount = Decimal(value)
-    except InvalidOperation:
-        raise ValueError(f'{quoted(value)} is not an amount of dollars such as "0.10"') from None
-    if not amount.is_finite() or not 0 <= amount <= 1_000_000 or amount != round(amount, 12):
+    if not _AMOUNT.fullmatch(str(value)):
+        raise ValueError(f'{quoted(value)} is not an amount of dollars such as "0.10"')
+    amount = Decimal(value)
+    if amount > 1_000_000 or amount != round(amount, 12):
         raise ValueError(f"{quoted(value)} is no amount: 0 to 1000000 dollars, at most 12 decimals")
     return amount
 
@@ -142,7 +142,12 @@ Usd = Annotated[
     Decimal,
     BeforeValidator(_usd),
     WithJsonSchema(
-        {"anyOf": [{"type": "string", "pattern": r"^\d+(\.\d+)?$"}, {"type": "integer", "minimum": 0}]}
+        {
+            "anyOf": [
+                {"type": "string", "pattern": r"^[0-9]{1,40}(\.[0-9]{1,40})?$"},
+                {"type": "integer", "minimum": 0},
+            ]
+        }
     ),
 ]
 """An exact amount of US dollars, 0 or more."""
@@ -191,7 +196,7 @@ Name = Annotated[
 
 def as_name(text: str) -> str:
     """A name made of any text: every other run of characters becomes `-`. Empty if nothing is left."""
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", text).lstrip("._-")[:100].rstrip("-")
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", text).lstrip("._-")[:100]
 
 
 def web_address(value: str) -> str:

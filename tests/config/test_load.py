@@ -94,7 +94,9 @@ def test_an_empty_file_is_a_quiet_monitor_with_a_warning(tmp_path):
     ("model", "slug"),
     [
         ("openai/gpt-4.1-nano", "openai-gpt-4.1-nano"),
-        ("llama 3 (70B)", "llama-3-70B"),
+        ("llama 3 (70B)", "llama-3-70B-"),
+        ("Meta/Llama 3.1!", "Meta-Llama-3.1-"),
+        ("foo-", "foo-"),
         ("@cf/meta/llama:free", "cf-meta-llama-free"),
         ("a" * 150, "a" * 100),
     ],
