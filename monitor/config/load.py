@@ -16,7 +16,7 @@ from monitor.config.endpoints import Watchlist
 from monitor.config.findings import Findings
 from monitor.config.inherit import merged, shape_of
 from monitor.config.maintenance import Maintenance, expression
-from monitor.config.problem import ConfigError, KeyPath, Problem
+from monitor.config.problem import ConfigError, KeyPath, Problem, key_path
 from monitor.config.salvage import rest
 from monitor.config.secrets import SecretText, is_secret
 from monitor.config.settings import (
@@ -156,8 +156,13 @@ def _channels(tree: Mapping[str, Any], found: Findings, readable: Readable | Non
         found.refuse(("channel",), "is not a table: write it as [channel.NAME]")
         return {}
     channels: dict[str, Channel] = {}
+    owners: dict[str, str] = {}
     for name, table in tables.items():
         path: KeyPath = ("channel", name)
+        first = owners.setdefault(name.casefold(), name)
+        if first != name:
+            taken = f"{quoted(name)} is already taken by {key_path(('channel', first))}"
+            found.refuse(path, f"{taken} (case does not count): write another name")
         channel = found.table(Channel, table, path, {"name": name})
         if channel is None:
             continue
