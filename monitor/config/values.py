@@ -251,7 +251,7 @@ HOLE = "\0"
 _SERVER = re.compile(
     r"(?:[^:/]*(?::[^@]*)?@)?"  # user:password@
     r"(?:\[[0-9A-Fa-f:.]+\]|[^/:?\[\]@]*)"  # host, or several
-    rf"(?::(?:[0-9]{{0,5}}|{HOLE}))?"  # port
+    rf"(?::(?P<port>[0-9]{{0,5}}|{HOLE}))?"
     r"(?:[/?].*)?",
     re.DOTALL,
 )
@@ -267,7 +267,9 @@ def database_address(url: str) -> str:
         raise ValueError('has to begin with "sqlite:///" or "postgresql://"')
     if scheme == "sqlite" and (not rest.startswith("/") or rest in ("/", "/:memory:")):
         raise ValueError('names no file: write it as "sqlite:///uptoken.db" or "sqlite:////absolute/path.db"')
-    if scheme != "sqlite" and not _SERVER.fullmatch(rest):
+    server = _SERVER.fullmatch(rest)
+    port = server["port"] if server else None
+    if scheme != "sqlite" and (not server or (port and port != HOLE and not 1 <= int(port) <= 65535)):
         raise ValueError(
             'has a host or port that cannot be read: write it as "postgresql://user@host:5432/db"'
         )

@@ -147,7 +147,9 @@ def test_an_address_that_nobody_can_listen_on_is_refused(tmp_path, text):
         loaded(tmp_path, f'[server]\nlisten = "{text}"')
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1:54x2", "h:abc", "h:1:2", "[::1", "a:5432,b:5432", "h:123456"])
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1:54x2", "h:abc", "h:1:2", "[::1", "a:5432,b:5432", "h:123456", "h:65536"]
+)
 def test_a_database_whose_host_or_port_cannot_be_read_is_refused(tmp_path, host):
     with pytest.raises(ConfigError, match=r"toml:2: database\.url: has a host or port that cannot be read"):
         loaded(tmp_path, f'[database]\nurl = "postgresql://u:p@{host}/db"')
