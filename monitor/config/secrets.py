@@ -11,7 +11,7 @@ from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
 from monitor.config import proxy
-from monitor.config.problem import ConfigError, KeyPath, Problem
+from monitor.config.problem import ConfigError, KeyPath, Problem, tells_too_much
 from monitor.config.source import Source, read
 from monitor.config.values import database_address
 
@@ -251,7 +251,8 @@ class _Places:
 
     def _value(self, source: str, name: str, *, in_header: bool) -> str:
         """The value, fit for where it goes. Raises _Refused."""
-        told = f"{_TOLD[source]} {name}"
+        # A key in place of the name of its variable is a slip, too; a path is long by nature.
+        told = f"{_TOLD[source]} {'…' if source != 'file' and tells_too_much(name) else name}"
         if source == "env":
             value = self._variable(name, told)
         elif source == "cred":

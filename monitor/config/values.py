@@ -59,7 +59,7 @@ def quoted(value: object) -> str:
     if isinstance(value, list):
         return "a list"
     if isinstance(value, int) and abs(value) >= 10**_MOST_DIGITS:
-        return "so large a number"
+        return "this number"
     return str(value)
 
 

@@ -289,3 +289,10 @@ def test_a_secret_in_a_file_that_everybody_can_read_is_refused_beside_another_mi
         loaded(tmp_path, CHAT + ENDPOINT + headers, mode=0o644)
     at = "provider.openai.endpoints[0].headers"
     assert [problem.key for problem in refusal.value.problems] == [f'{at}."X Title"', f"{at}.Authorization"]
+
+
+def test_a_key_in_place_of_the_name_of_its_variable_is_not_repeated(tmp_path):
+    config = with_key(tmp_path, "${env:AIzaSyA0123456789abcdef}")
+    with pytest.raises(ConfigError) as refusal:
+        resolve(config, {}, None)
+    assert str(refusal.value).endswith("api_key: the environment variable … is not set")
