@@ -170,6 +170,7 @@ def demo(given: str | None, speed: float) -> int:
 
     No keys, no cost, and nothing leaves this machine. Results are kept in ./var.
     """
+    _end_when_told()
     from monitor.cli import loading
 
     config = loading.config(given or str(_shipped_config()))

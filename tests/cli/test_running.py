@@ -106,7 +106,7 @@ def test_run_ends_with_0_when_it_is_told_to(number, write, simulated, tmp_path):
         assert daemon.end(number) == 0
 
 
-@pytest.mark.parametrize("command", ["run", "serve"])
+@pytest.mark.parametrize("command", ["run", "serve", "demo"])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_to_be_told_to_stop_while_it_starts_is_no_failure(number, command, tmp_path):
     path = tmp_path / "config.toml"
