@@ -177,6 +177,24 @@ class Ledger:
 
 
 @dataclass(frozen=True, slots=True)
+class Spent:
+    """What the probes of one endpoint cost in one day."""
+
+    day: date
+    usd: Decimal
+
+    def plus(self, day: date, cost: Decimal) -> "Spent":
+        """With one probe more. A later day begins anew; one that is over changes nothing any more."""
+        if day > self.day:
+            return Spent(day, cost)
+        return Spent(self.day, self.usd + cost) if day == self.day else self
+
+    def on(self, day: date) -> Decimal:
+        """USD that count on that day. A clock that steps back makes nothing unspent."""
+        return self.usd if day <= self.day else FREE
+
+
+@dataclass(frozen=True, slots=True)
 class Reserved:
     """The probe may be sent: its ledgers as they stand now, and what settles it later."""
 

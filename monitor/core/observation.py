@@ -68,6 +68,8 @@ class VendorError:
     """Further words for machines: inner codes, and the quotas that were exceeded."""
     retry_s: float | None = None
     """When to ask again, where the body says it and not a header."""
+    request_id: str | None = None
+    """What the body calls this request."""
     in_stream: bool = False
     """It came with status 200: as an event, or instead of the stream."""
 
@@ -95,8 +97,12 @@ class Observation:
     # Language models
     prompt_characters: int = 0
     """Of the prompt that was sent, with its nonce; 0: not known."""
+    tokens_allowed: int | None = None
+    """The limit that the request set; None: none that we know of."""
     answer: str = ""
     """The answer text, at most 4,096 characters."""
+    answer_matches: bool | None = None
+    """Whether what was sought was found in all of the answer, as it came; None where nothing was."""
     finish_reason: str | None = None
     terminal: bool = False
     """The protocol's terminal evidence was seen."""

@@ -16,7 +16,6 @@ from monitor.core.sse import Event, Parser
 from monitor.core.timeline import Channel, Timeline, Token
 from monitor.core.trace import Trace
 from monitor.core.wire import Arrival, Fault, FaultKind, Limits, Phase, Reply, Request, Wire, WireFault
-from monitor.protocols._prepare import Secrets
 from monitor.protocols._vendor import behind, kept_headers, request_id, vendor_error
 
 ANSWER_KEPT = 4096
@@ -52,12 +51,38 @@ class Patience:
 
 
 @dataclass(slots=True)
+class Search:
+    """Looks for a text in an answer that comes in pieces, in any case and wherever its lines break."""
+
+    sought: str
+    """Folded, and each blank a space."""
+    found: bool = False
+    _end: str = ""
+    """Of what came so far, as much as what is sought may have begun in."""
+
+    def see(self, piece: str) -> None:
+        """Some more of the answer."""
+        if not self.found:
+            text = self._end + _folded(piece)
+            self.found = self.sought in text
+            self._end = text[1 - len(self.sought) :] if len(self.sought) > 1 else ""
+
+
+def _folded(text: str) -> str:
+    return text.casefold().translate(_LINES)
+
+
+_LINES = str.maketrans("\r\n\t", "   ")
+
+
+@dataclass(slots=True)
 class Reading:
     """What was understood of one answer so far. A dialect writes into it."""
 
     timeline: Timeline
-    secrets: Secrets
     trace: Trace
+    search: Search | None = None
+    """For what `expect.answer` asks for."""
     at: float = 0.0
     """Stamp of the bytes that are being read."""
     earliest: float = 0.0
@@ -92,9 +117,13 @@ class Reading:
     def token(self, text: str, channel: Channel) -> None:
         """Generated text came."""
         self.timeline.tokens.append(Token(self.at, self.earliest, len(text), channel, ended_read=False))
-        if channel is Channel.ANSWER and self.answer_length < ANSWER_KEPT:
+        if channel is not Channel.ANSWER:
+            return
+        if self.answer_length < ANSWER_KEPT:
             self.answer.append(text)
             self.answer_length += len(text)
+        if self.search is not None:
+            self.search.see(text)
 
     def finished(self, reason: str | None) -> None:
         """The protocol's terminal evidence came, with the reason if it gave one."""
@@ -113,7 +142,7 @@ class Reading:
 
     def raw(self) -> str:
         """The beginning of the body as text."""
-        return self.secrets.hide_bytes(bytes(self.body[:_EVIDENCE])).decode("utf-8", "replace")
+        return bytes(self.body[:_EVIDENCE]).decode("utf-8", "replace")
 
     def failed(self, error: VendorError) -> None:
         """The server says that it failed."""
@@ -165,14 +194,17 @@ class Conversation:
 
     dialect: Dialect
     patience: Patience
-    secrets: Secrets
     most_bytes: int | None = None
     """The longest answer that can be an honest one; None: the wire's own bound."""
+    sought: str | None = None
+    """What the answer should contain; None: nothing in particular."""
+    tokens_allowed: int | None = None
+    """The limit in every request; None: none that we know of."""
 
     async def ask(self, wire: Wire, request: Request, timeline: Timeline, limits: Limits) -> Reading:
         """One exchange, from the first packet to the end of the answer."""
-        trace = Trace(request.method, request.url, len(request.body), self.secrets.blot)
-        reading = Reading(timeline, self.secrets, trace)
+        search = None if self.sought is None else Search(_folded(self.sought))
+        reading = Reading(timeline, Trace(request.method, request.url, len(request.body)), search)
         bounds = Limits(
             deadline=limits.deadline,
             connect_s=limits.connect_s,
@@ -211,19 +243,22 @@ class Conversation:
         usage = self.dialect.usage(reading.usage)
         if usage is not None and reading.timeline.tokens and not usage.output_tokens:
             usage = replace(usage, output_tokens=None)
-        seen = Observation(
+        told = None if reading.error is None else reading.error.request_id
+        return Observation(
             timeline=reading.timeline,
             fault=reading.fault,
             timer=reading.timer,
             status=reading.status,
             headers=kept_headers(reading.headers),
             body=_evidence(reading),
-            request_id=self.secrets.hide_in(request_id(reading.headers)) or reading.answer_id,
+            request_id=request_id(reading.headers) or told or reading.answer_id,
             error=reading.error,
             malformed=reading.malformed,
             certificate_days=reading.certificate_days,
             prompt_characters=prompt_characters,
+            tokens_allowed=self.tokens_allowed,
             answer=clean("".join(reading.answer), ANSWER_KEPT),
+            answer_matches=None if reading.search is None else reading.search.found,
             finish_reason=reading.finish_reason,
             terminal=reading.timeline.terminal is not None,
             filtered=reading.filtered,
@@ -236,7 +271,6 @@ class Conversation:
             learnt=learnt,
             trace=reading.trace,
         )
-        return self.secrets.cleared(seen)
 
 
 def _end(reading: Reading) -> float:
@@ -423,9 +457,8 @@ def _no_stream(reading: Reading, what: str) -> None:
 
 
 def _whole(reading: Reading, dialect: Dialect) -> None:
-    body = reading.secrets.hide_bytes(bytes(reading.body))
     try:
-        answer = json.loads(body)
+        answer = json.loads(reading.body)
     except (ValueError, RecursionError):
         _no_stream(reading, "neither an event stream nor valid JSON")
         return
@@ -457,7 +490,7 @@ async def _read_refusal(reply: Reply, reading: Reading, deadline: float) -> None
         if arrival.at > until:
             break
     try:
-        said = json.loads(reading.secrets.hide_bytes(bytes(reading.body)))
+        said = json.loads(reading.body)
     except (ValueError, RecursionError):
         return
     reading.error = vendor_error(said, in_stream=False)

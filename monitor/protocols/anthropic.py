@@ -139,6 +139,8 @@ def _block(reading: Reading, block: dict[str, Any]) -> None:
         said = text(block.get(name))
         if said:
             reading.token(said, channel)
+    if text(block.get("type")).endswith("tool_use") and text(block.get("name")):
+        reading.token(text(block.get("name")), Channel.OTHER)  # it may be called without arguments
 
 
 def _delta(reading: Reading, delta: dict[str, Any]) -> None:

@@ -115,7 +115,7 @@ class Chat:
         self._settings = settings
         self._door = door
         self._headers = json_headers(settings, reveal, door.headers)
-        self._conversation = conversation(settings, reveal, Dialect())
+        self._conversation = conversation(settings, Dialect())
         self._templates: dict[_Form, Template] = {}
         self.model = settings.model
         self.identity = identity(settings)
@@ -181,8 +181,10 @@ class Chat:
             usage_asked = False
         # A request without any limit costs more than was reckoned with.
         changeable = self._settings.max_tokens_field == "auto" and len(self._sent_limits()) > 1
-        if changeable and _names(said, field) and not _VALUE.search(said):
-            field = _LIMIT_FIELDS[1 - _LIMIT_FIELDS.index(field)]
+        other = _LIMIT_FIELDS[1 - _LIMIT_FIELDS.index(field)]
+        renamed = _names(said, other) and _RENAMED.search(said) is not None
+        if changeable and _names(said, field) and (renamed or not _VALUE.search(said)):
+            field = other
         return _Form(field, usage_asked)
 
     def _lesson(self, before: _Form, after: _Form, again: Reading) -> dict[str, str]:
@@ -204,6 +206,8 @@ _VALUE = re.compile(
     re.IGNORECASE,
 )
 """It is the value that is wrong, so another name would not help."""
+_RENAMED = re.compile(r"instead|replace|deprecated|renamed", re.IGNORECASE)
+"""It is the name, even where it "must be" another one. vLLM names both where the value is too large."""
 
 
 def _names(said: str, *names: str) -> bool:
@@ -269,6 +273,10 @@ def _groq(reading: Reading, extra: dict[str, Any]) -> None:
         reading.usage = extra["usage"]
 
 
+_BROKEN = frozenset({"error", "insufficient_system_resource"})
+"""Reasons for an end that are failures: OpenRouter's, DeepSeek's."""
+
+
 def _choice(reading: Reading, choice: dict[str, Any]) -> None:
     delta = choice.get("delta")
     if type(delta) is not dict:
@@ -276,10 +284,13 @@ def _choice(reading: Reading, choice: dict[str, Any]) -> None:
     if type(delta) is dict:
         _delta(reading, delta)
     reason = choice.get("finish_reason")
+    if choice.get("error"):  # OpenRouter, after the provider behind it broke
+        fail(reading, choice)
+        return
     if not reason or type(reason) is not str:
         return
-    if reason == "error":  # OpenRouter, after the provider behind it broke
-        fail(reading, choice if choice.get("error") else {"message": "finish_reason is error"})
+    if reason in _BROKEN:
+        fail(reading, {"message": f"finish_reason is {reason}"})
         return
     if reason == "content_filter":
         reading.filtered = True
@@ -331,10 +342,15 @@ def _other(reading: Reading, delta: dict[str, Any]) -> None:
     """Text that was generated, but is no answer."""
     calls = delta.get("tool_calls")
     calls = [call.get("function") for call in calls if type(call) is dict] if type(calls) is list else []
-    texts = [call.get("arguments") for call in (*calls, delta.get("function_call")) if type(call) is dict]
-    for text in (delta.get("refusal"), *texts):
+    called = [_called(call) for call in (*calls, delta.get("function_call")) if type(call) is dict]
+    for text in (delta.get("refusal"), *called):
         if type(text) is str and text:
             reading.token(text, Channel.OTHER)
+
+
+def _called(function: dict[str, Any]) -> str:
+    """The name, which may be all there is, and what came of the arguments."""
+    return "".join(part for part in (function.get("name"), function.get("arguments")) if type(part) is str)
 
 
 def _text(value: object) -> str:

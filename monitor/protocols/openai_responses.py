@@ -41,6 +41,8 @@ _CHANNELS = {
     "response.function_call_arguments.delta": Channel.OTHER,
     "response.custom_tool_call_input.delta": Channel.OTHER,
 }
+_STATUSES = {"response.completed": "completed", "response.incomplete": "incomplete"}
+"""What the last event's own name says, where a gateway leaves the status out of what it holds."""
 _PARTS = {
     "output_text": ("text", Channel.ANSWER),
     "refusal": ("refusal", Channel.OTHER),
@@ -98,10 +100,14 @@ class Dialect:
                 reading.token(delta, channel)
         elif kind == "response.output_text.done":
             _whole_text(reading, text(said.get("text")))
+        elif kind == "response.output_item.added":
+            _called(reading, table(said.get("item")))
         elif kind in ("response.created", "response.in_progress", "response.queued"):
             introduce(reading, table(said.get("response")))
         elif kind in ("response.completed", "response.incomplete", "response.done"):
-            _ended(reading, table(said.get("response")))
+            response = said.get("response") or {}
+            if type(response) is dict:
+                _ended(reading, response, _STATUSES.get(kind))
         elif kind == "response.failed":
             _failed(reading, table(said.get("response")))
         elif kind == "error" or said.get("error"):
@@ -111,7 +117,7 @@ class Dialect:
         """A response in one piece."""
         said = table(answer)
         if "output" in said or "status" in said:
-            _ended(reading, said)
+            _ended(reading, said, None)
 
     def usage(self, said: object) -> Usage | None:
         """The counts; `output_tokens` holds the reasoning."""
@@ -133,16 +139,24 @@ def _whole_text(reading: Reading, said: str) -> None:
         reading.token(said, Channel.ANSWER)
 
 
-def _ended(reading: Reading, response: dict[str, Any]) -> None:
-    """The last event, which holds the whole response."""
+def _called(reading: Reading, item: dict[str, Any]) -> None:
+    """A call of a function, of which the name may be all there is."""
+    said = text(item.get("name")) + text(item.get("arguments"))
+    if said and text(item.get("type")).endswith("_call"):
+        reading.token(said, Channel.OTHER)
+
+
+def _ended(reading: Reading, response: dict[str, Any], otherwise: str | None) -> None:
+    """The last event, which holds the whole response; `otherwise` is its status where it says none."""
     introduce(reading, response)
     if response.get("usage"):
         reading.usage = response["usage"]
     if not reading.timeline.tokens:  # a server that streams no deltas
         for item in tables(response.get("output")):
+            _called(reading, item)
             for part in (*tables(item.get("content")), *tables(item.get("summary"))):
                 _part(reading, part)
-    status = response.get("status")
+    status = response.get("status") or otherwise
     if response.get("error") or status == "failed":
         _failed(reading, response)
     elif status in ("completed", "incomplete"):

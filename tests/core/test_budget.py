@@ -1,5 +1,5 @@
 from dataclasses import replace
-from datetime import date
+from datetime import date, timedelta
 from decimal import Decimal
 from fractions import Fraction
 
@@ -17,6 +17,7 @@ from monitor.core.budget import (
     Refused,
     Reserved,
     Scope,
+    Spent,
     allows,
     cost_usd,
     day_of,
@@ -219,3 +220,13 @@ def test_no_day_ever_spends_more_than_its_budget(
         assert book.spent == spent.get(book.day, FREE)
         assert book.held == sum((r.worst_case for r, _ in flying if r.day == book.day), FREE)
     assert all(total <= 5 for total in spent.values())
+
+
+def test_what_was_spent_counts_on_its_day_and_not_on_the_next() -> None:
+    spent = Spent(TODAY, Decimal("0.3")).plus(TODAY, Decimal("0.1"))
+    assert spent.on(TODAY) == Decimal("0.4")
+    assert spent.on(TODAY + timedelta(days=1)) == FREE
+    # A clock that was set back makes nothing unspent.
+    assert spent.on(TODAY - timedelta(days=1)) == Decimal("0.4")
+    assert spent.plus(TODAY - timedelta(days=1), Decimal(1)) == spent
+    assert spent.plus(TODAY + timedelta(days=1), Decimal(1)) == Spent(TODAY + timedelta(days=1), Decimal(1))

@@ -12,6 +12,7 @@ from typing import Any
 
 from monitor.config.secrets import SecretText
 from monitor.config.settings import EndpointSettings, ModelSettings
+from monitor.core.blot import Blot, cleared
 from monitor.core.observation import Observation
 from monitor.core.timeline import Timeline
 from monitor.core.wire import (
@@ -31,6 +32,7 @@ from tests.protocols.script import script
 
 START = 1000.0
 KEY = "sk-very-secret-4271"
+BLOT = Blot([KEY])
 SETUP = {"dns_s": 0.010, "connect_s": 0.020, "tls_s": 0.030}
 
 
@@ -235,11 +237,12 @@ async def look(
     learnt: Mapping[str, str] | None = None,
     timeout: float = 30.0,
     wire: Replay | None = None,
+    blot: Blot = BLOT,
 ) -> Observation:
-    """One look at what was recorded."""
+    """One look at what was recorded, without the secrets in it, as the pipeline takes it."""
     timeline = Timeline(start=START)
     limits = Limits(deadline=START + timeout, connect_s=10.0)
-    return await at.look(wire or Replay(*recordings), timeline, limits, nonce, learnt or {})
+    return cleared(await at.look(wire or Replay(*recordings), timeline, limits, nonce, learnt or {}), blot)
 
 
 def events(*chunks: object, end: str = "\n\n") -> bytes:
