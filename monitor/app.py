@@ -262,8 +262,12 @@ class Daemon:
 
     def _claim_folder(self) -> None:
         """The spool and the checkpoint have one owner, even while no database can say who that is."""
+        path = self._state_dir / "lock"
         if self._folder is None:
-            self._folder = lock.lock_file(self._state_dir / "lock")
+            try:
+                self._folder = lock.lock_file(path)
+            except OSError as refused:
+                raise Unready(f"cannot open {path}: {refused.strerror}") from None
         if self._folder is None:
             raise _StandBy(f"standby: another daemon uses the state folder {self._state_dir}")
 

@@ -88,6 +88,7 @@ def watched(
         location=LOCATION,
         blot=blot,
         price=price,
+        # Where nothing limits an answer there is no budget either: the config would not have loaded.
         worst_cost=worst_case_cost(price, worst.input_tokens or 0, worst.output_tokens or 0),
         mailbox=look.mailbox if isinstance(look, Listening) else None,
     )

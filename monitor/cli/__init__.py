@@ -4,6 +4,7 @@ What only one command needs is imported by it, so that `uptoken status` does not
 scheduler, and `uptoken --help` for nothing.
 """
 
+import errno
 import importlib
 import os
 import sys
@@ -13,7 +14,7 @@ from difflib import get_close_matches
 import click
 
 from monitor import __version__
-from monitor.cli.failure import FAILED, UNDECIDED, Failure
+from monitor.cli.failure import FAILED, UNDECIDED, Failure, ReaderGone
 
 # Section → command → the module that defines it, and what `uptoken --help` says of it.
 _SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
@@ -43,6 +44,7 @@ _SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "version": ("about", "Which version this is."),
     },
 }
+_UNPRINTABLE = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG)
 COMMANDS = {name: told for section in _SECTIONS.values() for name, told in section.items()}
 _CONFIG_HELP = "Config file.  [default: $UPTOKEN_CONFIG, ./config.toml, /etc/uptoken/config.toml]"
 
@@ -110,6 +112,7 @@ _with_config(uptoken)
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command. Returns its exit code; what went wrong is one line on stderr."""
     given = list(sys.argv[1:] if arguments is None else arguments)
+    _open_what_is_closed()
     # A terminal that cannot show a letter shows a question mark instead of a traceback.
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
@@ -119,12 +122,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
     except (BrokenPipeError, SystemExit):
         # Whoever read our output has seen enough; click leaves like that when it notices first.
-        # Python would complain when it flushes at its exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _print_no_more()
         return 0
+    except ReaderGone as gone:
+        _print_no_more()
+        return gone.exit_code
     except Exception as error:  # noqa: BLE001 - this is where every command ends
         return _fail(error, given)
     return result if isinstance(result, int) else 0
+
+
+def _open_what_is_closed() -> None:
+    """Who starts us with `>&-` wants to hear nothing; but no socket of ours may get that number."""
+    for number, name in ((1, "stdout"), (2, "stderr")):
+        if getattr(sys, name) is None:
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            if nowhere != number:
+                os.dup2(nowhere, number)
+                os.close(nowhere)
+            setattr(sys, name, os.fdopen(number, "w"))
+
+
+def _print_no_more() -> None:
+    """Python would complain of what is left when it flushes at its exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _fail(error: Exception, given: Sequence[str]) -> int:
@@ -147,6 +168,9 @@ def _told(error: Exception) -> tuple[list[str], int]:
             return [_usage(error)], error.exit_code
         case click.ClickException():
             return [error.format_message()], error.exit_code
+        case OSError() if error.errno in _UNPRINTABLE and error.filename is None:
+            _print_no_more()
+            return [f"the output cannot be written: {error.strerror}"], FAILED
         case _:
             return [_bug(error)], FAILED
 

@@ -37,13 +37,15 @@ def test(given: str | None, channel: str | None, *, as_json: bool) -> int:
     # What it has to say is in the result.
     logging.getLogger("apprise").propagate = False
     results = _send_all({name: secrets.of(config.channels[name].url) for name in chosen}, config.site)
-    if as_json:
-        printing.document([result.document() for result in results])
-    else:
+    code = 0 if all(result.sent for result in results) else FAILED
+    with printing.settled(code):
+        if as_json:
+            printing.document([result.document() for result in results])
+            return code
         for result in results:
             verdict = printing.Ink("sent  ", "green") if result.sent else printing.Ink("failed", "bold red")
             printing.line(verdict, f"  {result.channel}  ({result.service}){result.why}")
-    return 0 if all(result.sent for result in results) else FAILED
+    return code
 
 
 @dataclass(frozen=True, slots=True)

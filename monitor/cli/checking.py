@@ -41,10 +41,10 @@ class Found:
 def for_people(given: str | None, asked: Asked) -> int:
     """Raises Failure (exit 2) with every problem of the file."""
     found = _look(loading.config(given, notifier.readable), asked)
-    _print(found)
-    for problem in found.problems:
-        click.echo(problem, err=True)
-    return USAGE if found.problems else 0
+    code = _tell_problems(found)
+    with printing.settled(code):
+        _print(found)
+    return code
 
 
 def as_document(given: str | None, asked: Asked) -> int:
@@ -53,10 +53,18 @@ def as_document(given: str | None, asked: Asked) -> int:
         config = loading.config(given, notifier.readable)
     except Failure as refused:
         path = str(loading.config_path(given))
-        printing.document({"ok": False, "file": path, "problems": refused.lines})
+        with printing.settled(refused.exit_code):
+            printing.document({"ok": False, "file": path, "problems": refused.lines})
         raise
     found = _look(config, asked)
-    printing.document(_document(found))
+    code = _tell_problems(found)
+    with printing.settled(code):
+        printing.document(_document(found))
+    return code
+
+
+def _tell_problems(found: Found) -> int:
+    """On stderr, before anything that nobody may read to the end. Returns the exit code."""
     for problem in found.problems:
         click.echo(problem, err=True)
     return USAGE if found.problems else 0
@@ -187,6 +195,10 @@ def _print_bill(found: Found) -> None:
     ]
     probes = sum(each.probes for each in bill.projections)
     printing.table(columns, [*rows, ("total", "", f"{probes:,}", usd(bill.usd))])
+    if bill.unlimited:
+        missing = count(len(bill.unlimited), "model has", "models have")
+        printing.line()
+        printing.line(f"{missing} no limit, so the total is too low: {', '.join(bill.unlimited[:5])}")
     if bill.unpriced:
         missing = count(len(bill.unpriced), "model has", "models have")
         printing.line()
@@ -212,6 +224,7 @@ def _document(found: Found) -> dict[str, Any]:
             "days": MONTH.days,
             "usd": bill.usd,
             "unpriced": list(bill.unpriced),
+            "unlimited": list(bill.unlimited),
             "endpoints": [
                 {"id": each.endpoint, "probes": each.probes, "usd": each.usd} for each in bill.projections
             ],

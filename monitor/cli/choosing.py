@@ -34,6 +34,8 @@ def endpoints(config: Config, patterns: Sequence[str]) -> list[str]:
 
 
 def _hint(given: str, candidates: Sequence[str], ids: Sequence[str]) -> str:
+    if not ids:
+        return "; no endpoint is configured: add [[provider.NAME.endpoints]]"
     near = nearest(given, candidates)
     if near is not None:
         return f"; did you mean {near}?"

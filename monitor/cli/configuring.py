@@ -1,5 +1,6 @@
 """`init`, `check`, `schema`: before anything is watched."""
 
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -31,7 +32,7 @@ def init(folder: Path | None, *, systemd: bool) -> None:
     texts = {(folder or (SYSTEM_CONFIG if systemd else Path())) / "config.toml": template()}
     if systemd:
         texts |= {(folder or SYSTEM_UNITS) / name: _unit(name) for name in UNITS}
-    there = [str(path) for path in texts if path.exists()]
+    there = [str(path) for path in texts if os.path.lexists(path)]
     if there:
         raise Failure([f"{path} is there already, and nothing is overwritten" for path in there], FAILED)
     for path, text in texts.items():

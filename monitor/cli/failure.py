@@ -8,6 +8,14 @@ UNDECIDED = 3
 """Of `probe` alone, as of every monitoring plugin: nothing is known about the provider."""
 
 
+class ReaderGone(Exception):
+    """Whoever read the output has seen enough. How the command ends was settled before."""
+
+    def __init__(self, exit_code: int) -> None:
+        self.exit_code = exit_code
+        super().__init__(exit_code)
+
+
 class Failure(Exception):
     """Ends the command. `lines` go to stderr as they are; they hold no secret."""
 

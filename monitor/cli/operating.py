@@ -50,15 +50,21 @@ def _ask(kind: str, given: str | None, patterns: Sequence[str], *, as_json: bool
     with loading.database(config, readonly=False) as database:
         operator = Operator(database)
         command = operator.ask(Order(kind), endpoints, clock.now())
-        effective = _carried_out(operator, command) if operator.beats(clock.now()) else False
+        running = operator.beats(clock.now())
+        effective = running and _carried_out(operator, command)
     if as_json:
         printing.document({"command": kind, "endpoints": endpoints, "effective": effective})
         return
     which = ", ".join(endpoints) if len(endpoints) <= _FEW else f"{len(endpoints)} endpoints"
     if effective:
         printing.line(f"{kind}d: {which}")
+        return
+    printing.line(f"will be {kind}d: {which}")
+    if running:
+        printing.line(
+            f"The daemon has not done it within {CARRIED_OUT_S:g} s; it will, once it gets round to it."
+        )
     else:
-        printing.line(f"will be {kind}d: {which}")
         printing.line("No daemon runs on this database now; the next one will do it when it starts.")
 
 

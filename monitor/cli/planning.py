@@ -3,7 +3,7 @@
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import click
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from monitor.store.journal import Announced
 
 _LOOK_AHEAD = timedelta(days=400)
+_END_OF_TIME = datetime(9999, 12, 31, tzinfo=UTC)
+"""As late as any zone can write it."""
 
 _as_json = click.option("--json", "as_json", is_flag=True, help="As JSON.")
 
@@ -77,19 +79,36 @@ def add(
 def _announced(
     config: "Config", title: str, patterns: Sequence[str], start: datetime | None, length: timedelta
 ) -> "Announced":
-    """Raises Failure (exit 2) if it would be over already."""
+    """Raises Failure (exit 2) if it would be over already, or lies too far away."""
     from monitor import clock
+    from monitor.config.maintenance import LAST_YEAR
     from monitor.core.instant import Instant, instant, span
     from monitor.store.journal import Announced
 
+    _require_title(title)
     now = clock.now()
     zone = config.site.timezone
     starts = now if start is None else instant(start if start.tzinfo else start.replace(tzinfo=zone))
     ends = Instant(starts + span(length))
     if ends <= now:
         raise Failure("that maintenance would be over already: check --start and --for", USAGE)
+    if start is not None and start.year > LAST_YEAR:
+        raise Failure(f"that maintenance is too far away: begin it by the year {LAST_YEAR}", USAGE)
     number = f"m-{secrets.token_hex(4)}"
     return Announced(id=number, title=title, patterns=tuple(patterns), starts=starts, ends=ends)
+
+
+def _require_title(title: str) -> None:
+    """One line, as in config.toml. Raises Failure (exit 2)."""
+    from pydantic import TypeAdapter, ValidationError
+
+    from monitor.config.values import Text
+    from monitor.config.wording import words
+
+    try:
+        TypeAdapter(Text).validate_python(title)
+    except ValidationError as refused:
+        raise Failure(f"--title {words(refused.errors()[0])}", USAGE) from None
 
 
 @maintenance.command(name="list")
@@ -168,7 +187,10 @@ class _Planned:
 
     @classmethod
     def by_command(cls, one: "Announced") -> "_Planned":
-        return cls(one.id, one.title, one.patterns, one.starts, one.ends, "command")
+        from monitor.core.instant import instant
+
+        last = instant(_END_OF_TIME)  # a row of other hands must not hide the others
+        return cls(one.id, one.title, one.patterns, min(one.starts, last), min(one.ends, last), "command")
 
     def state(self, now: "Instant") -> str:
         return "running" if self.starts <= now else "planned"

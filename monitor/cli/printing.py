@@ -7,13 +7,16 @@ with one line a row. `NO_COLOR` leaves out every escape sequence.
 import json
 import os
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
+
+from monitor.cli.failure import ReaderGone
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -55,6 +58,15 @@ STATES: Mapping[str, str] = {
 
 def state(name: str) -> Ink:
     return Ink(name, STATES.get(name, ""))
+
+
+@contextmanager
+def settled(exit_code: int) -> Iterator[None]:
+    """Print a result whose exit code is known. Raises ReaderGone with it if nobody reads to the end."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise ReaderGone(exit_code) from None
 
 
 def document(value: Any) -> None:

@@ -33,7 +33,7 @@ def probe(given: str | None, id: str, *, as_json: bool) -> int:  # noqa: A002 - 
     as monitoring plugins do.
     """
     from monitor import logs
-    from monitor.cli import choosing, loading, waterfall
+    from monitor.cli import choosing, loading, printing, waterfall
     from monitor.transport.waking import new_loop
 
     config = loading.config(given)
@@ -46,13 +46,13 @@ def probe(given: str | None, id: str, *, as_json: bool) -> int:  # noqa: A002 - 
     learnt = _learnt(config, endpoint)
     with _patience(endpoint), asyncio.Runner(loop_factory=new_loop) as runner:
         seen = runner.run(_look(config, endpoint, secrets, learnt))
-    if as_json:
-        from monitor.cli import printing
-
-        printing.document(_document(endpoint, seen))
-    else:
-        waterfall.show(endpoint, seen)
-    return _exit_code(seen)
+    code = _exit_code(seen)
+    with printing.settled(code):
+        if as_json:
+            printing.document(_document(endpoint, seen))
+        else:
+            waterfall.show(endpoint, seen)
+    return code
 
 
 async def _look(

@@ -1,8 +1,11 @@
 """`run`, `serve`, `demo`: the processes that stay."""
 
 import asyncio
+import errno
 import gc
+import math
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -30,6 +33,7 @@ def run(given: str | None) -> int:
 
     Without a config.toml, begin with `uptoken init` or look at `uptoken demo`.
     """
+    _end_when_told()
     from monitor.cli import loading
 
     gc.disable()  # a start makes much and drops little
@@ -37,6 +41,16 @@ def run(given: str | None) -> int:
         return _watch(loading.config(given))
     finally:
         gc.enable()
+
+
+def _end_when_told() -> None:
+    """To be told to stop is no failure, also before the loop listens for it."""
+
+    def end(_number: int, _frame: object) -> None:
+        raise SystemExit(0)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, end)
 
 
 def _watch(config: "Config") -> int:
@@ -53,6 +67,7 @@ def _watch(config: "Config") -> int:
 
     secrets = loading.secrets(config)
     _require_channels(config, secrets)
+    _require_authorities(config)
     state = _require_folder(loading.state_folder(config))
     logs.configure(secrets=secrets.values)
     try:
@@ -83,12 +98,24 @@ def _require_channels(config: "Config", secrets: "Secrets") -> None:
         raise Failure(refused, USAGE)
 
 
+def _require_authorities(config: "Config") -> None:
+    """Every `ca_file` can be read by this user. Raises Failure (exit 2)."""
+    files = dict.fromkeys(one.ca_file for one in config.endpoints if one.enabled and one.ca_file)
+    refused = [file for file in files if not os.access(file, os.R_OK)]
+    if refused:
+        raise Failure(
+            [f"{config.path}: ca_file {file} cannot be read by this user" for file in refused], USAGE
+        )
+
+
 def _require_folder(folder: Path) -> Path:
-    """The state folder is there, made if need be. Raises Failure (exit 1)."""
+    """The state folder is there and ours to write, made if need be. Raises Failure (exit 1)."""
     try:
         folder.mkdir(mode=0o750, parents=True, exist_ok=True)
     except OSError as refused:
         raise Failure(f"cannot make the state folder {folder}: {refused.strerror}") from None
+    if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
+        raise Failure(f"cannot write into the state folder {folder}: {os.strerror(errno.EACCES)}")
     return folder
 
 
@@ -99,6 +126,7 @@ def serve(given: str | None) -> int:
 
     For a unit of its own, with `managed = false` under [server]: `uptoken run` does this by itself.
     """
+    _end_when_told()
     from monitor import logs
     from monitor.cli import loading
     from monitor.store.fault import NoDatabase
@@ -121,10 +149,17 @@ def serve(given: str | None) -> int:
 # Demo
 
 
+def _finite(_ctx: click.Context, _parameter: click.Parameter, value: float) -> float:
+    if not math.isfinite(value):
+        raise click.BadParameter(f"{value} is not a finite number")
+    return value
+
+
 @click.command()
 @click.option(
     "--speed",
     type=click.FloatRange(0, min_open=True),
+    callback=_finite,
     default=1.0,
     show_default=True,
     help="How much faster the script of faults runs.",
@@ -135,6 +170,7 @@ def demo(given: str | None, speed: float) -> int:
 
     No keys, no cost, and nothing leaves this machine. Results are kept in ./var.
     """
+    _end_when_told()
     from monitor.cli import loading
 
     config = loading.config(given or str(_shipped_config()))
@@ -156,7 +192,7 @@ def _welcome(config: "Config") -> str:
     from monitor.cli import loading
 
     usual = loading.config_path(None)
-    same = usual.exists() and usual.samefile(config.path)
+    same = os.path.exists(usual) and usual.samefile(config.path)  # noqa: PTH110 - it raises nothing
     lines = [
         "Everything you see is simulated. Ctrl-C ends it.",
         f"The page: {_page(config)}",

@@ -37,6 +37,11 @@ def host_and_port(text: str, port: int | None = None) -> tuple[str, int]:
     return host, int(number)
 
 
+def is_listening_host(text: str) -> bool:
+    """An address of this machine, one of a single link (`fe80::1%eth0`) too, or a name of it."""
+    return is_address(text.partition("%")[0]) or is_name(text)
+
+
 def is_address(text: str, version: int | None = None) -> bool:
     """It is an IP address, of that version if one is given."""
     try:
@@ -47,9 +52,10 @@ def is_address(text: str, version: int | None = None) -> bool:
 
 
 def is_name(text: str) -> bool:
-    """It can stand in the DNS: letters, digits, `-` and `_` between dots."""
+    """It can stand in the DNS: letters, digits, `-` and `_` between dots. `256.1.1.1` is a slip, no name."""
     labels = text.removesuffix(".").split(".")
-    return len(text) <= _LONGEST_NAME and all(_LABEL.fullmatch(label) for label in labels)
+    fits = len(text) <= _LONGEST_NAME and all(_LABEL.fullmatch(label) for label in labels)
+    return fits and not labels[-1].isdigit()
 
 
 def _with_port(text: str) -> str:

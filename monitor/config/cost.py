@@ -12,6 +12,7 @@ MONTH = timedelta(days=30)
 
 _NONCE_CHARACTERS = 34
 _CHARACTERS_PER_TOKEN = 4
+_AFTER_LATIN = 0x250
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +23,9 @@ class Projection:
     probes: int
     """Scheduled ones; confirmations come on top only while something is wrong."""
     usd: Decimal | None
-    """None where the price of a model is not known; 0 where nothing is sold."""
+    """None where the price of a model is not known, or its answers have no limit; 0 where nothing is sold."""
+    limited: bool = True
+    """Something limits how long an answer is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +43,12 @@ class Bill:
     @property
     def unpriced(self) -> tuple[str, ...]:
         """Ids of models without a price, which the sum lacks."""
-        return tuple(each.endpoint for each in self.projections if each.usd is None)
+        return tuple(each.endpoint for each in self.projections if each.usd is None and each.limited)
+
+    @property
+    def unlimited(self) -> tuple[str, ...]:
+        """Ids of models whose answers nothing limits, which the sum lacks."""
+        return tuple(each.endpoint for each in self.projections if not each.limited)
 
 
 def projected(endpoints: Iterable[EndpointSettings]) -> Bill:
@@ -62,12 +70,15 @@ def _projection(endpoint: EndpointSettings) -> Projection:
     probes = MONTH // endpoint.interval
     if not isinstance(endpoint, ModelSettings):
         return Projection(endpoint.id, probes, budget.FREE)
-    one = budget.cost_usd(
-        price_of(endpoint), input_tokens=_input_tokens(endpoint.prompt), output_tokens=endpoint.max_tokens
-    )
+    price, longest = price_of(endpoint), endpoint.longest_answer
+    if price is not None and price.output > 0 and longest is None:
+        return Projection(endpoint.id, probes, None, limited=False)
+    fed = _input_tokens(endpoint.prompt)
+    one = budget.cost_usd(price, input_tokens=fed, output_tokens=longest)
     return Projection(endpoint.id, probes, None if one is None else one * probes)
 
 
 def _input_tokens(prompt: str) -> int:
-    """An estimate, rounded up: prose has about four characters a token."""
-    return -(-(len(prompt) + _NONCE_CHARACTERS) // _CHARACTERS_PER_TOKEN)
+    """An estimate, rounded up: prose has about four characters a token, one where it is not Latin."""
+    others = sum(ord(character) >= _AFTER_LATIN for character in prompt)
+    return others - (-(len(prompt) - others + _NONCE_CHARACTERS) // _CHARACTERS_PER_TOKEN)

@@ -1,7 +1,7 @@
 """Providers and their endpoints: what each inherits, what it is, and what is wrong with it."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,10 @@ from monitor.config import rules
 from monitor.config.findings import Findings
 from monitor.config.inherit import Level, Shape, Tree, known, merged, origin, shape_of
 from monitor.config.problem import KeyPath, key_path
+from monitor.config.salvage import Rest, rest
 from monitor.config.secrets import SecretText
-from monitor.config.settings import EndpointSettings, Provider
-from monitor.config.values import as_name, quoted
+from monitor.config.settings import EndpointSettings, ModelSettings, Provider
+from monitor.config.values import as_name, kind_of, quoted
 from monitor.config.wording import suggestion, unknown_key
 
 Settings = type[EndpointSettings]
@@ -32,6 +33,16 @@ _SHARED = Provider.model_fields.keys() - {"id"}
 _ELSEWHERE = GIVEN | {"also", "concurrency", "endpoints"}
 """Keys that are told of an endpoint by other means than validation."""
 _UNNAMED = "unnamed"
+_OF_PROTOCOL = frozenset({"expect", "ip"})
+"""Fields of every endpoint that mean to each protocol what it makes of them."""
+_STAND_INS = {
+    **dict.fromkeys(("id", "provider", "slug", "provider_name", "protocol", "name", "model"), _UNNAMED),
+    "base_url": "https://unnamed.invalid",
+    "url": "https://unnamed.invalid",
+    "address": "unnamed.invalid:443",
+    "token": "${env:UNNAMED}",
+}
+"""For what is refused or missing, while the rest of an endpoint is looked over."""
 _BELONGS = {
     "concurrency": "belongs to a provider: write it under [provider.NAME]",
     "endpoints": "belongs to a provider: write them as [[provider.NAME.endpoints]]",
@@ -67,7 +78,8 @@ class Watchlist:
         self.channels = channels
         self.folder = folder
         self._owners: dict[str, KeyPath] = {}
-        self._there = cache(Path.is_file)
+        self._authority = cache(_authority)
+        self._site_budgeted = "budget" in tree
         above = self._defaults(tree)
         for name, table in self._tables(tree, "provider"):
             _Group(self, name, table, above).read()
@@ -77,7 +89,7 @@ class Watchlist:
     def _tables(self, tree: Tree, key: str) -> Iterator[tuple[str, dict[str, Any]]]:
         tables = tree.get(key, {})
         if not isinstance(tables, dict):
-            self.found.refuse((key,), f"{quoted(tables)} is not a table: write it as [{key}.NAME]")
+            self.found.refuse((key,), f"{kind_of(tables)} is not a table: write it as [{key}.NAME]")
             return
         for name, table in tables.items():
             if isinstance(table, dict):
@@ -90,7 +102,7 @@ class Watchlist:
         alert, defaults = tree.get("alert"), tree.get("defaults", {})
         top = Level((), {"alert": alert} if isinstance(alert, dict) else {})
         if not isinstance(defaults, dict):
-            self.found.refuse(("defaults",), f"{quoted(defaults)} is not a table")
+            self.found.refuse(("defaults",), f"{kind_of(defaults)} is not a table")
             return (top,)
         level = self.level(("defaults",), defaults, self.protocols.values(), frozenset())
         for settings in self.protocols.values():
@@ -105,7 +117,18 @@ class Watchlist:
             key = str(keys[-1])
             belongs = (_BELONGS.get(key) or self._of_others(key)) if len(keys) == 1 else None
             self.found.refuse(path + keys, belongs or unknown_key(key, {*names, *own}))
+        if isinstance(rest.get("protocol"), str):
+            self.protocol(rest["protocol"], (*path, "protocol"))
         return Level(path, {key: value for key, value in rest.items() if key not in _BELONGS})
+
+    def protocol(self, name: object, path: KeyPath) -> Settings | None:
+        """The settings of a protocol; None if there is none of that name, which is refused."""
+        if isinstance(name, str) and name in self.protocols:
+            return self.protocols[name]
+        self.found.refuse(
+            path, f"there is no protocol {quoted(name)}; {suggestion(str(name), self.protocols)}"
+        )
+        return None
 
     def _of_others(self, key: str) -> str | None:
         users = [name for name, settings in self.protocols.items() if key in (_shape(settings).keys or ())]
@@ -132,20 +155,31 @@ class Watchlist:
 
     def add(self, endpoint: EndpointSettings, levels: Sequence[Level], *, also: bool) -> None:
         """One more endpoint whose values are right by themselves; `also`: it has a sibling."""
-        for keys, text in rules.broken(endpoint, self.channels):
-            self.found.refuse(origin(levels, keys), text)
+        self.look_over(Rest(endpoint, frozenset()), levels, also=also)
+        self.endpoints.append(endpoint)
+
+    def look_over(self, left: Rest[EndpointSettings], levels: Sequence[Level], *, also: bool) -> None:
+        """Say what else is wrong with an endpoint, as far as what was dropped has no part in it."""
+        endpoint = left.table
+        provider = self.providers.get(endpoint.provider)
+        of_provider = None if provider is None else provider.budget
+        budgeted = self._site_budgeted or (endpoint.budget or of_provider) is not None
+        for keys, text in rules.broken(endpoint, self.channels, budgeted=budgeted):
+            if not any(map(left.touches, (keys, *rules.LEANS_ON.get(str(keys[0]), ())))):
+                self.found.refuse(origin(levels, keys), text)
         # Where the value comes from a sibling, it is there that it is right.
         near = levels[:1] if also else levels
+        own = type(endpoint).model_fields.keys() - ModelSettings.model_fields.keys() | _OF_PROTOCOL
         for keys, text in endpoint.objections():
-            self.found.refuse(origin(near, keys), text)
-        for keys, text in rules.doubtful(endpoint):
+            if not any(left.touches(key) for key in (keys, *((name,) for name in own))):
+                self.found.refuse(origin(near, keys), text)
+        for keys, text in rules.doubtful(endpoint, budgeted=budgeted):
             self.found.doubt(origin(levels, keys), text)
-        if endpoint.ca_file is not None and not self._there(Path(endpoint.ca_file)):
-            self.found.refuse(origin(levels, ("ca_file",)), "there is no such file")
+        if endpoint.ca_file is not None and (wrong := self._authority(endpoint.ca_file)):
+            self.found.refuse(origin(levels, ("ca_file",)), wrong)
         for place, secret in endpoint.secrets().items():
             if secret not in self.secrets:
                 self.secrets[secret] = origin(levels, place)
-        self.endpoints.append(endpoint)
 
 
 @dataclass(frozen=True)
@@ -215,7 +249,7 @@ class _Group:
             if isinstance(table, dict):
                 yield Level((*path, number), table)
             else:
-                self._watch.found.refuse((*path, number), f"{quoted(table)} is not a table")
+                self._watch.found.refuse((*path, number), f"{kind_of(table)} is not a table")
 
     def _protocol(self, place: _Place) -> Settings | None:
         """The settings of the endpoint's protocol; None if that is refused."""
@@ -223,16 +257,12 @@ class _Group:
         if place.sibling is not None:
             levels = (place.own,)  # another protocol is what it is there for
         name = next((level.tree["protocol"] for level in levels if "protocol" in level.tree), None)
-        available = self._watch.protocols
-        if isinstance(name, str) and name in available:
-            return available[name]
-        names = ", ".join(sorted(available))
-        if name is None:
-            path = self.path if place.sibling is None else place.own.path
+        if name is not None:
+            return self._watch.protocol(name, origin(levels, ("protocol",)))
+        path = self.path if place.sibling is None else place.own.path
+        names = ", ".join(sorted(self._watch.protocols))
+        if not self._watch.found.has_unread:
             self._watch.found.refuse((*path, "protocol"), f"is missing: one of {names}")
-        else:
-            text = f"there is no protocol {quoted(name)}; {suggestion(str(name), available)}"
-            self._watch.found.refuse(origin(levels, ("protocol",)), text)
         return None
 
     def _read_endpoint(self, place: _Place, settings: Settings, base: Tree, above: tuple[Level, ...]) -> None:
@@ -259,10 +289,12 @@ class _Group:
         except ValidationError as error:
             for keys in found.blame(error, shape, lambda keys: self._origin(levels, keys)):
                 self._missing.setdefault(keys, []).append(levels)
+            left = rest(settings, flat, _STAND_INS)
+            if left is not None:
+                whole = replace(left, table=_shrunk(left.table, levels))
+                self._watch.look_over(whole, levels, also=place.sibling is not None)
             return
-        if endpoint.timeout >= endpoint.interval and _inherits_timeout(levels):
-            endpoint = endpoint.model_copy(update={"timeout": rules.shrunk(endpoint.interval)})
-        self._watch.add(endpoint, levels, also=place.sibling is not None)
+        self._watch.add(_shrunk(endpoint, levels), levels, also=place.sibling is not None)
 
     def _named_alike(self, place: _Place, settings: Settings, levels: tuple[Level, ...]) -> dict[str, Any]:
         """What a second protocol of a model is called: as its sibling, with the protocol behind the slug."""
@@ -311,9 +343,38 @@ class _Group:
                     self._watch.found.refuse(origin(levels, keys), "is missing")
 
 
+def _authority(path: str) -> str | None:
+    """What is wrong with a file of certificates, if anything is.
+
+    Who only reads the config may lack the right to read it; then nothing is wrong.
+    """
+    import ssl  # only where there is such a file
+
+    if "\0" in path:
+        return "contains a control character: remove it"
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=path)
+    except ssl.SSLError:
+        return "holds no certificate in PEM form"
+    except PermissionError:
+        return None
+    except FileNotFoundError:
+        return "there is no such file"
+    except OSError as refused:
+        return f"cannot be read: {refused.strerror}"
+    return None
+
+
 def _own(place: Level) -> dict[str, Any]:
     """What an endpoint says for itself, as far as that is to be validated."""
     return {key: value for key, value in place.tree.items() if key not in _ELSEWHERE}
+
+
+def _shrunk(endpoint: EndpointSettings, levels: Sequence[Level]) -> EndpointSettings:
+    """The endpoint with an inherited timeout that fits into its interval."""
+    if endpoint.timeout < endpoint.interval or not _inherits_timeout(levels):
+        return endpoint
+    return endpoint.model_copy(update={"timeout": rules.shrunk(endpoint.interval)})
 
 
 def _inherits_timeout(levels: Sequence[Level]) -> bool:

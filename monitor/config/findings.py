@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from monitor.config.inherit import Shape, shape_of
 from monitor.config.problem import KeyPath, Problem
 from monitor.config.source import Source
-from monitor.config.values import Table, quoted
+from monitor.config.values import Table, kind_of
 from monitor.config.wording import unknown_key, words
 
 AnyTable = TypeVar("AnyTable", bound=Table)
@@ -33,13 +33,26 @@ class Findings:
     @property
     def problems(self) -> tuple[Problem, ...]:
         """What forbids the use of the file; empty if nothing does."""
-        return self._source.problems + tuple(self._source.problem(*one) for one in self._refused)
+        refused = [self._source.problem(*one) for one in self._refused]
+        # A name of a table that is wrong in quotes too is told once, in the words for that.
+        places = {(one.line, f"{one.key}.") for one in refused}
+        broken = (
+            one
+            for one in self._source.problems
+            if not any(one.line == line and f"{one.key}.".startswith(key) for line, key in places)
+        )
+        return (*broken, *refused)
 
     @property
     def warnings(self) -> tuple[Problem, ...]:
         """What should be known, in the file's order."""
         doubts = [self._source.problem(*one) for one in self._doubted]
         return tuple(sorted(doubts, key=lambda doubt: doubt.line))
+
+    @property
+    def has_unread(self) -> bool:
+        """A line could not be read, so what is missing may stand there."""
+        return bool(self._source.problems)
 
     def blame(
         self, error: ValidationError, shape: Shape, place: Callable[[KeyPath], KeyPath]
@@ -53,10 +66,12 @@ class Findings:
             keys = tuple(key for key in one["loc"] if key != "[key]")
             if one["type"] == "extra_forbidden":
                 self.refuse(place(keys), unknown_key(str(keys[-1]), _known(shape, keys[:-1])))
+            elif one["type"] == "value_error" and not keys and self._source.lacks_a_line_of(place(keys)):
+                continue  # the table as a whole may be right, once that line is
             elif one["type"] != "missing":
                 if one["type"] != "too_short" or not one["input"]:  # else its members were refused already
                     self.refuse(place(keys), words(one))
-            elif not self._source.problems:  # a line that could not be read may be the one that is missing
+            elif not self.has_unread:
                 missing.append(keys)
         return missing
 
@@ -65,7 +80,7 @@ class Findings:
     ) -> AnyTable | None:
         """The table as its settings, or None if that is refused. `given` comes not from its keys."""
         if not isinstance(tree, dict):
-            self.refuse(path, f"{quoted(tree)} is not a table")
+            self.refuse(path, f"{kind_of(tree)} is not a table")
             return None
         given = given or {}
         shape = shape_of(model).without(given)

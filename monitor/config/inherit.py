@@ -116,6 +116,8 @@ def merged(base: Tree, over: Tree, shape: Shape) -> dict[str, Any]:
 def _switch_off(out: dict[str, Any], name: str, shape: Shape) -> None:
     if name == "alert":
         out[name] = {**(out.get(name) or {}), "channels": []}  # an endpoint without alerts tells nobody
+    elif name == "channels":
+        out[name] = False  # nobody, or everybody? Validation asks for a list
     elif shape.optional:
         out[name] = None
     elif shape.table or shape is _ENTRY:

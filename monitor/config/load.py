@@ -16,7 +16,8 @@ from monitor.config.endpoints import Watchlist
 from monitor.config.findings import Findings
 from monitor.config.inherit import merged, shape_of
 from monitor.config.maintenance import Maintenance, expression
-from monitor.config.problem import ConfigError, KeyPath, Problem
+from monitor.config.problem import ConfigError, KeyPath, Problem, key_path
+from monitor.config.salvage import rest
 from monitor.config.secrets import SecretText, is_secret
 from monitor.config.settings import (
     Budget,
@@ -82,6 +83,8 @@ def load(
     _stand_in_file(secrets, path, found)
     moment = now if isinstance(now, int) else instant(now)
     server = _server(tree, found)
+    budget = _section(Budget, tree, "budget", found) if "budget" in tree else None
+    _doubt_budgets(budget, watched, found)
     config = Config(
         path=path,
         site=site,
@@ -92,7 +95,7 @@ def load(
         providers=watched.providers,
         channels=channels,
         alert=alert,
-        budget=_section(Budget, tree, "budget", found) if "budget" in tree else None,
+        budget=budget,
         canary=_section(Canary, tree, "canary", found) or Canary(),
         maintenance=_maintenance(tree, site, watched, moment, found),
         secrets=secrets,
@@ -113,15 +116,21 @@ def _section(model: type[AnyTable], tree: Mapping[str, Any], key: str, found: Fi
     return found.table(model, tree.get(key, {}), (key,))
 
 
+def _rest(model: type[AnyTable], tree: object) -> AnyTable:
+    """What can be read of a section that was refused; its defaults where nothing can."""
+    left = rest(model, tree)
+    return model() if left is None else left.table
+
+
 def _alert(tree: Mapping[str, Any], found: Findings) -> EndpointAlert:
     alert = tree.get("alert", {})
     if isinstance(alert, dict):
         alert = merged({}, alert, shape_of(EndpointAlert))  # `reminder = false` is none
-    return found.table(EndpointAlert, alert, ("alert",)) or EndpointAlert()
+    return found.table(EndpointAlert, alert, ("alert",)) or _rest(EndpointAlert, alert)
 
 
 def _server(tree: Mapping[str, Any], found: Findings) -> Server:
-    server = _section(Server, tree, "server", found) or Server()
+    server = _section(Server, tree, "server", found) or _rest(Server, tree["server"])
     if server.listen is not None and server.listen == server.public_listen:
         found.refuse(
             ("server", "public_listen"),
@@ -147,8 +156,13 @@ def _channels(tree: Mapping[str, Any], found: Findings, readable: Readable | Non
         found.refuse(("channel",), "is not a table: write it as [channel.NAME]")
         return {}
     channels: dict[str, Channel] = {}
+    owners: dict[str, str] = {}
     for name, table in tables.items():
         path: KeyPath = ("channel", name)
+        first = owners.setdefault(name.casefold(), name)
+        if first != name:
+            taken = f"{quoted(name)} is already taken by {key_path(('channel', first))}"
+            found.refuse(path, f"{taken} (case does not count): write another name")
         channel = found.table(Channel, table, path, {"name": name})
         if channel is None:
             continue
@@ -157,6 +171,18 @@ def _channels(tree: Mapping[str, Any], found: Findings, readable: Readable | Non
         if refusal:
             found.refuse((*path, "url"), refusal)
     return channels
+
+
+def _doubt_budgets(site: Budget | None, watched: Watchlist, found: Findings) -> None:
+    """Those over models of which none has a price; what an endpoint says for itself was looked at with it."""
+    models = [one for one in watched.endpoints if one.model_name is not None]
+    over: list[tuple[KeyPath, Budget | None, list[EndpointSettings]]] = [(("budget",), site, models)]
+    for name, provider in watched.providers.items():
+        own = [one for one in models if one.provider == name]
+        over.append((("provider", name, "budget"), provider.budget, own))
+    for path, budget, among in over:
+        if budget is not None and among and all(one.price is None for one in among):
+            found.doubt(path, "limits nothing: no model has a price")
 
 
 def _maintenance(

@@ -16,6 +16,8 @@ from monitor.core.instant import Instant, as_datetime, instant
 _SECOND = timedelta(seconds=1)
 _LEAP_CYCLE_START = datetime(2000, 1, 1, tzinfo=UTC)
 _MOST = 10_000
+FIRST_YEAR, LAST_YEAR = 1970, 2999
+"""Far enough from the ends of the calendar for every zone and duration."""
 _FIELDS = {
     "minute": "minute",
     "hour": "hour",
@@ -66,6 +68,8 @@ def _in_any_month(line: str) -> str:
 
 def _moment(value: object) -> datetime:
     if isinstance(value, datetime):
+        if not FIRST_YEAR <= value.year <= LAST_YEAR:
+            raise ValueError(f"is in the year {value.year}: write one from {FIRST_YEAR} to {LAST_YEAR}")
         return value
     raise ValueError(f"{quoted(value)} is not a moment such as 2026-12-01T02:00:00Z (without quotes)")
 

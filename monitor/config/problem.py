@@ -8,6 +8,18 @@ KeyPath = tuple[str | int, ...]
 """Keys and positions from the top of the file, e.g. `("provider", "openai", "endpoints", 0)`."""
 
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
+_LONGEST = 40
+_TELLING = re.compile(
+    r"""://                                              # a URL, whose path or login is often a key
+    | :[^@\s]+@ | :\s                                    # a login; a header written as one text
+    | \b(?:bearer|basic)\s
+    | \bsk-\S{4} | \b(?:AIza|eyJ|xox[a-z]-|gh[a-z]_|glpat-)\S{8}
+    | \b(?:sk|pk|rk|gsk|hf|xai|key|github_pat)[-_](?=\S*[0-9])\S{16}
+    | [0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-              # a UUID
+    | (?=[a-z]*[0-9])(?=[0-9]*[a-z])[a-z0-9]{20}        # letters and digits, no break: random
+    """,
+    re.IGNORECASE | re.VERBOSE,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +34,8 @@ class Problem:
 
     def __str__(self) -> str:
         key = f"{self.key}: " if self.key else ""
-        return f"{self.file}:{self.line}: {key}{self.text}"
+        file = "".join(one if one.isprintable() else _visible(one) for one in self.file)
+        return f"{file}:{self.line}: {key}{self.text}"
 
 
 class ConfigError(Exception):
@@ -33,13 +46,40 @@ class ConfigError(Exception):
         super().__init__("\n".join(map(str, self.problems)))
 
 
+def tells_too_much(text: str) -> bool:
+    """Whether a text, wherever it stands, may be or hold a secret: no message repeats it.
+
+    A secret in a wrong place is a usual slip, and nothing but its look tells it from a value.
+    """
+    return len(text) > _LONGEST or _TELLING.search(text) is not None
+
+
 def key_path(path: KeyPath) -> str:
-    """The path as one writes it: `provider.openai.endpoints[0].headers."X Title"`."""
+    """The path as one writes it: `provider.openai.endpoints[0].headers."X Title"`.
+
+    A part that may be a secret is `…`.
+    """
     out = ""
     for part in path:
         if isinstance(part, int):
             out += f"[{part}]"
         else:
-            name = part if _BARE.fullmatch(part) else '"' + part.encode("unicode_escape").decode() + '"'
-            out += f".{name}" if out else name
+            out += f".{_key(part)}" if out else _key(part)
     return out
+
+
+def _key(part: str) -> str:
+    if tells_too_much(part):
+        return "…"
+    return part if _BARE.fullmatch(part) else f'"{visible(part)}"'
+
+
+def visible(text: str) -> str:
+    """The text on one line, as it stands between quotes."""
+    return "".join(map(_visible, text))
+
+
+def _visible(character: str) -> str:
+    if character == '"':
+        return '\\"'
+    return character if character.isprintable() else character.encode("unicode_escape").decode()

@@ -20,6 +20,13 @@ SAMPLES = {
 }
 """How many probes a rule needs in its window before it says anything."""
 
+LEANS_ON: Mapping[str, tuple[tuple[str, ...], ...]] = {
+    "timeout": (("interval",),),
+    "degraded": (("interval",), ("degraded", "over")),
+    "proxy": (("http2",),),
+    "omit": (("limits",), ("price",), ("max_tokens_field",)),
+}
+"""By the key that is refused, what else a rule looked at."""
 _FEWEST_TOKENS = 16
 
 
@@ -28,8 +35,10 @@ def shrunk(interval: timedelta) -> timedelta:
     return interval * 9 // 10
 
 
-def broken(endpoint: EndpointSettings, channels: Mapping[str, object]) -> Iterator[Objection]:
-    """What has to be refused although each value by itself is right."""
+def broken(
+    endpoint: EndpointSettings, channels: Mapping[str, object], *, budgeted: bool
+) -> Iterator[Objection]:
+    """What has to be refused although each value by itself is right; `budgeted`: a budget is to limit it."""
     if endpoint.timeout >= endpoint.interval:
         limit, interval = quoted(written(endpoint.timeout)), quoted(written(endpoint.interval))
         most = quoted(written(shrunk(endpoint.interval)))
@@ -39,7 +48,16 @@ def broken(endpoint: EndpointSettings, channels: Mapping[str, object]) -> Iterat
         yield ("proxy",), text
     if endpoint.degraded:
         yield from _starved(endpoint.degraded, endpoint.interval)
+    if budgeted and _is_boundless(endpoint):
+        text = "with this nothing limits an answer, so no budget can tell what it may cost"
+        yield ("omit",), f"{text}: write limits = {{ max_output = … }} as well"
     yield from unknown_channels(endpoint.alert.channels or (), channels)
+
+
+def _is_boundless(endpoint: EndpointSettings) -> bool:
+    """An answer costs money, and nothing limits how much."""
+    paid = endpoint.price is not None and endpoint.price.output > 0
+    return isinstance(endpoint, ModelSettings) and endpoint.longest_answer is None and paid
 
 
 def unknown_channels(names: tuple[str, ...], channels: Mapping[str, object]) -> Iterator[Objection]:
@@ -65,10 +83,15 @@ def _starved(rules: Degraded, interval: timedelta) -> Iterator[Objection]:
         yield ("degraded", key), f"{text}: write over = {enough} or longer"
 
 
-def doubtful(endpoint: EndpointSettings) -> Iterator[Objection]:
+def doubtful(endpoint: EndpointSettings, *, budgeted: bool) -> Iterator[Objection]:
     """What is allowed, but is seldom meant."""
     if not isinstance(endpoint, ModelSettings):
         return
+    if endpoint.budget and endpoint.price is None:
+        yield ("budget",), "limits nothing: the endpoint has no price"
+    if not budgeted and _is_boundless(endpoint):
+        text = "with this nothing limits an answer, so nobody can tell what it may cost"
+        yield ("omit",), f"{text}: limits = {{ max_output = … }} says it"
     if endpoint.max_tokens < _FEWEST_TOKENS:
         text = f"{endpoint.max_tokens} is little to measure a speed by, and some providers refuse it"
         yield ("max_tokens",), f"{text}: {_FEWEST_TOKENS} or more is safe"

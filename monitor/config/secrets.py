@@ -11,8 +11,9 @@ from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
 from monitor.config import proxy
-from monitor.config.problem import ConfigError, KeyPath, Problem
+from monitor.config.problem import ConfigError, KeyPath, Problem, tells_too_much
 from monitor.config.source import Source, read
+from monitor.config.values import database_address
 
 if TYPE_CHECKING:
     from monitor.config.settings import Config
@@ -95,10 +96,9 @@ def _problems(template: str, places: tuple[tuple[str, str], ...]) -> Iterator[st
         pattern = _NAMES.get(source)
         if pattern and not pattern.fullmatch(name):
             yield f"what stands in ${{{source}:...}} is not a name: letters, digits and '_'"
-    plain = _PLACE.sub("", template)
     if template != template.strip():
         yield "it begins or ends with a space or line break: remove it"
-    elif any(ord(character) < 32 or 127 <= ord(character) < 160 for character in plain):
+    elif any(ord(character) < 32 or 127 <= ord(character) < 160 for character in template):
         yield "it contains a line break or another control character: write it on one line"
 
 
@@ -163,6 +163,7 @@ def resolve(
         except _Refused as why:
             refused.append((place, str(why)))
     refused += _unfit_tokens(config, filled)
+    refused += _unfit_database(config, filled)
     if refused:
         raise ConfigError(_problems_of(config.path, refused))
     return Secrets(filled, values)
@@ -189,6 +190,15 @@ def _unfit_tokens(config: "Config", filled: Mapping[SecretText, str]) -> Iterato
         elif token in owners:
             yield place, f"is the token of both {owners[token]} and {endpoint.id}: give each its own"
         owners.setdefault(token, endpoint.id)
+
+
+def _unfit_database(config: "Config", filled: Mapping[SecretText, str]) -> Iterator[tuple[KeyPath, str]]:
+    text = config.database.url
+    if text.places and text in filled:
+        try:
+            database_address(filled[text])
+        except ValueError as why:
+            yield config.secrets.get(text, ()), str(why)
 
 
 def _problems_of(path: Path, refused: list[tuple[KeyPath, str]]) -> Iterator[Problem]:
@@ -234,7 +244,8 @@ class _Places:
 
     def _value(self, source: str, name: str, *, in_header: bool) -> str:
         """The value, fit for where it goes. Raises _Refused."""
-        told = f"{_TOLD[source]} {name}"
+        # A key in place of the name of its variable is a slip, too; a path is long by nature.
+        told = f"{_TOLD[source]} {'…' if source != 'file' and tells_too_much(name) else name}"
         if source == "env":
             value = self._variable(name, told)
         elif source == "cred":

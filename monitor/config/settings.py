@@ -15,10 +15,12 @@ from zoneinfo import ZoneInfo
 from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, WithJsonSchema
 
 from monitor.config import proxy as proxies
+from monitor.config.address import is_listening_host
 from monitor.config.maintenance import Maintenance
 from monitor.config.problem import KeyPath, Problem
 from monitor.config.secrets import SecretText, without_places
 from monitor.config.values import (
+    HOLE,
     BaseUrl,
     Count,
     Duration,
@@ -34,6 +36,7 @@ from monitor.config.values import (
     Url,
     Usd,
     Zone,
+    database_address,
     json_value,
     quoted,
 )
@@ -48,6 +51,9 @@ DEFAULT_PROMPT = (
 """One word to check, then prose to the limit, so that there is a speed to measure."""
 
 _HOST = re.compile(r"[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\]")
+_PORT = re.compile(r"[0-9]{1,5}")
+_LONGEST_SOCKET_PATH = 107
+"""Linux has 108 bytes for it, and ends it with a NUL."""
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _LABEL_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 _WIRE_HEADERS = frozenset(
@@ -133,7 +139,7 @@ class Budget(Table):
 
 def _header_name(name: str) -> str:
     if not _HEADER_NAME.fullmatch(name):
-        raise ValueError(f"{quoted(name)} is not the name of a header such as X-Title")
+        raise ValueError("this is not the name of a header such as X-Title")
     if name.lower() in _WIRE_HEADERS:
         raise ValueError("cannot be set: every connection sets it itself")
     return name
@@ -282,6 +288,20 @@ class ModelSettings(EndpointSettings):
     def model_name(self) -> str | None:
         return self.model
 
+    @property
+    def limit_field(self) -> str:
+        """The field of the request body that limits the answer, by the name that is tried first."""
+        return "max_tokens"
+
+    @property
+    def longest_answer(self) -> int | None:
+        """Tokens that one answer has at most: ours, or the model's own where ours is not sent; None where
+        nothing limits it.
+        """
+        if self.limit_field not in self.omit:
+            return self.max_tokens
+        return None if self.limits is None else self.limits.max_output
+
 
 class Site(Table):
     """What the pages and feeds say about themselves."""
@@ -293,14 +313,9 @@ class Site(Table):
 
 
 def _database(url: SecretText) -> SecretText:
-    text = url.template
-    if text.startswith("${"):
-        return url
-    scheme, colon, rest = text.partition("://")
-    if not colon or scheme not in ("sqlite", "postgresql", "postgresql+psycopg"):
-        raise ValueError('has to begin with "sqlite:///" or "postgresql://"')
-    if scheme == "sqlite" and (not rest.startswith("/") or rest in ("/", "/:memory:")):
-        raise ValueError('names no file: write it as "sqlite:///uptoken.db" or "sqlite:////absolute/path.db"')
+    """It can be a database; a URL that a secret brings is looked at once it is known."""
+    if not url.template.startswith("${"):
+        database_address(without_places(url, HOLE))
     return url
 
 
@@ -336,14 +351,22 @@ def _address(value: object) -> Address | None:
         return value
     if isinstance(value, str):
         if value.startswith("unix:") and len(value) > len("unix:"):
-            return UnixAddress(value.removeprefix("unix:"))
-        host, colon, port = value.rpartition(":")
+            return UnixAddress(_socket_path(value.removeprefix("unix:")))
+        host, _, port = value.rpartition(":")
         host = host[1:-1] if host.startswith("[") and host.endswith("]") else host
-        if colon and host and port.isascii() and port.isdigit() and int(port) <= 65535 and " " not in host:
+        if is_listening_host(host) and _PORT.fullmatch(port) and int(port) <= 65535:
             return TcpAddress(host, int(port))
     raise ValueError(
         f'{quoted(value)} is not an address such as "127.0.0.1:8480" or "unix:/run/uptoken.sock"'
     )
+
+
+def _socket_path(path: str) -> str:
+    if not path.isprintable():
+        raise ValueError("contains a control character: remove it")
+    if len(path.encode()) > _LONGEST_SOCKET_PATH:
+        raise ValueError(f"is too long for a socket: at most {_LONGEST_SOCKET_PATH} bytes behind unix:")
+    return path
 
 
 Listen = Annotated[

@@ -17,10 +17,13 @@ from monitor.config.problem import ConfigError, KeyPath, Problem, key_path
 
 _AT = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)$")
 _STATEMENT = re.compile(r"""\s*(?:[\w.-]|"[^"]*"|'[^']*')+\s*=""", re.ASCII)
+_TABLE = re.compile(r"""\s*(\[\[?)([^\[\]"'\\]+)(\]{0,2})\s*""")
 _TOKEN = re.compile(
     r'''"""(?:\\.|[^\\])*?(?:"{3,5}|\Z)|\'\'\'.*?(?:\'{3,5}|\Z)|"(?:\\.|[^"\\\n])*"|'[^'\n]*'|\#[^\n]*|\n|[\[\]{},=.]|[^\s"'#\[\]{},=.]+''',
     re.DOTALL,
 )
+_DATE = re.compile(r"=\s*[0-9]{4}-[0-9]{2}-[0-9]{2}(?:[Tt ]|\s*(?:#|$))")
+_NUMBER = re.compile(r"[0-9_]+")
 _MOST_SYNTAX_ERRORS = 50
 _WORDS = (
     ("Expected newline or end of document", "what follows the value cannot be read: put texts in quotes"),
@@ -63,6 +66,11 @@ class Source:
                 return self._lines[path[:end]]
         return 1
 
+    def lacks_a_line_of(self, path: KeyPath) -> bool:
+        """Whether a key of that table is not in the tree, because its line could not be read."""
+        table = key_path(path)
+        return any(f"{problem.key}.".startswith(f"{table}.") for problem in self.problems)
+
     def problem(self, path: KeyPath, text: str) -> Problem:
         return Problem(self.file, self.line(path), key_path(path), text)
 
@@ -88,29 +96,68 @@ def parse(file: str, text: str) -> Source:
     """The tree of the text. A line that cannot be read is left out and the rest is read on, so that
     one run tells everything; raises ConfigError where that would only lead to follow-up errors."""
     lines = text.split("\n")
+    readable = list(lines)
     broken: dict[int, str] = {}
     while True:
         try:
-            readable = ["" if number in broken else line for number, line in enumerate(lines, start=1)]
             tree = tomllib.loads("\n".join(readable))
         except tomllib.TOMLDecodeError as error:
             number, words = _said(str(error), lines)
         except RecursionError:
             number, words = 1, "is nested too deeply"
+        except ValueError:  # Python refuses to read so long a number, and does not say where it is
+            number, words = _longest_number(lines), "the number is too large"
         else:
             return Source(file, "\n".join(lines), tree, tuple(_problems(file, lines, broken)))
-        again = number in broken
+        # Behind a broken line, what is no statement is the rest of it, and so is all that follows.
+        instead = None if number in broken else _instead(lines[number - 1], alone=number - 1 not in broken)
         broken[number] = words
-        key = _key_alone(lines[number - 1])
-        if again or key is None or len(broken) >= _MOST_SYNTAX_ERRORS:
+        if instead is None or len(broken) >= _MOST_SYNTAX_ERRORS:
             raise ConfigError(_problems(file, lines, broken))
-        lines[number - 1] = f"{key} 0"  # its key is still worth knowing, for whoever asks for its line
+        lines[number - 1], readable[number - 1] = instead
+
+
+def _instead(line: str, *, alone: bool) -> tuple[str, str] | None:
+    """What to go on with in place of a broken line, to ask for its keys and to be read.
+
+    None where other lines may belong to it.
+    """
+    rest = re.sub(r"#.*", "", line)
+    table = _TABLE.fullmatch(rest)
+    if table:
+        named = f"{table[1]}{'.'.join(map(_in_quotes, table[2].split('.')))}{table[1].replace('[', ']')}"
+        return named, named
+    if rest.count("[") != rest.count("]") or rest.count("{") != rest.count("}"):
+        return None
+    if '"""' in rest or "'''" in rest:
+        return None
+    key = _STATEMENT.match(line)
+    if key:
+        return f"{key[0]} 0", ""
+    return ("", "") if alone else None
+
+
+def _in_quotes(name: str) -> str:
+    return name.strip() if _STATEMENT.match(f"{name} =") else f'"{name.strip()}"'
+
+
+def _longest_number(lines: list[str]) -> int:
+    digits = [max(map(len, _NUMBER.findall(line)), default=0) for line in lines]
+    return digits.index(max(digits)) + 1
 
 
 def _problems(file: str, lines: list[str], broken: Mapping[int, str]) -> Iterator[Problem]:
-    paths = {line: path for path, line in _keys("\n".join(lines))}
+    places = {line: path for path, line in _keys("\n".join(lines))}
     for number, words in broken.items():
-        yield Problem(file, number, key_path(paths.get(number, ())), words)
+        # What is neither a statement nor a table may be anything: then only the table is named.
+        named = (line for line in range(number, 0, -1) if line in places and _is_named(lines, line, number))
+        yield Problem(file, number, key_path(places.get(next(named, 0), ())), words)
+
+
+def _is_named(lines: list[str], line: int, broken: int) -> bool:
+    """The line is a table's, or it is the broken one and a statement."""
+    text = lines[line - 1]
+    return text.lstrip().startswith("[") or (line == broken and _STATEMENT.match(text) is not None)
 
 
 def _said(error: str, lines: list[str]) -> tuple[int, str]:
@@ -120,16 +167,14 @@ def _said(error: str, lines: list[str]) -> tuple[int, str]:
         last = [line for _, line in _keys("\n".join(lines))][-1:]
         return (last or [1])[0], "the file ends in the middle of a value: a list, table or text is not closed"
     text = error[: at.start()] if at else error
+    number = int(at[1]) if at else 1
+    if _DATE.search(lines[number - 1]) and text.startswith(("Expected newline", "Invalid date")):
+        return number, "there is no such date or time"
+    is_closed = _TABLE.match(lines[number - 1]) and "]" in lines[number - 1]
+    if is_closed and text.startswith(("Expected ']", "Invalid initial")):
+        return number, "no such name of a table: put what is more than letters, digits, - and _ in quotes"
     words = next((words for begin, words in _WORDS if text.startswith(begin)), None)
-    return int(at[1]) if at else 1, words or text[:1].lower() + text[1:]
-
-
-def _key_alone(line: str) -> str | None:
-    """The `key =` of a line that stands alone; None where other lines belong to its value."""
-    key = _STATEMENT.match(line)
-    rest = re.sub(r"#.*", "", line)
-    whole = rest.count("[") == rest.count("]") and rest.count("{") == rest.count("}")
-    return key[0] if key and whole and '"""' not in rest and "'''" not in rest else None
+    return number, words or text[:1].lower() + text[1:]
 
 
 def _tokens(text: str) -> Iterator[tuple[str, int]]:

@@ -9,7 +9,7 @@ import math
 import re
 import unicodedata
 from datetime import timedelta
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from difflib import get_close_matches
 from functools import lru_cache
 from typing import Annotated, Any, Literal
@@ -17,6 +17,8 @@ from urllib.parse import SplitResult, urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+
+from monitor.config.problem import tells_too_much, visible
 
 NAME_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
 """Both halves of an endpoint's id."""
@@ -30,8 +32,9 @@ _UNITS = {
     "s": timedelta(seconds=1),
     "ms": timedelta(milliseconds=1),
 }
+_AMOUNT = re.compile(r"[0-9]{1,40}(\.[0-9]{1,40})?")
 _LONGEST = timedelta(days=3660)
-_QUOTED = 40
+_MOST_DIGITS = 40
 _LAYOUT = str.maketrans("\n\t", "  ")
 _CONTROLS = frozenset({"Cc", "Cs", "Zl", "Zp"})
 """Unicode's controls, halves of characters, and line breaks by another name."""
@@ -44,24 +47,25 @@ class Table(BaseModel):
 
 
 def quoted(value: object) -> str:
-    """The value as it stands in the file. A long word is not shown: it may be a key in a wrong place."""
+    """The value as it stands in the file; not what may be a secret in a wrong place."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):
-        if len(value) > _QUOTED:
+        if tells_too_much(value):
             return f"a text of {len(value)} characters"
-        return '"' + "".join(map(_visible, value)) + '"'
+        return f'"{visible(value)}"'
     if isinstance(value, dict):
         return "a table"
     if isinstance(value, list):
         return "a list"
+    if isinstance(value, int) and abs(value) >= 10**_MOST_DIGITS:
+        return "this number"
     return str(value)
 
 
-def _visible(character: str) -> str:
-    if character == '"':
-        return '\\"'
-    return character if character.isprintable() else character.encode("unicode_escape").decode()
+def kind_of(value: object) -> str:
+    """What stands where a table should: a text there is seldom a slip in its name, and often a secret."""
+    return "a text" if isinstance(value, str) else quoted(value)
 
 
 def written(length: timedelta) -> str:
@@ -126,11 +130,10 @@ def _usd(value: object) -> Decimal:
         raise ValueError(f'{value} would be rounded: put it in quotes, "{value}"')
     if isinstance(value, bool) or not isinstance(value, int | str):
         raise ValueError(f'{quoted(value)} is not an amount of dollars such as "0.10"')
-    try:
-        amount = Decimal(value)
-    except InvalidOperation:
-        raise ValueError(f'{quoted(value)} is not an amount of dollars such as "0.10"') from None
-    if not amount.is_finite() or not 0 <= amount <= 1_000_000 or amount != round(amount, 6):
+    if not _AMOUNT.fullmatch(str(value)):
+        raise ValueError(f'{quoted(value)} is not an amount of dollars such as "0.10"')
+    amount = Decimal(value)
+    if amount > 1_000_000 or amount != round(amount, 6):
         raise ValueError(f"{quoted(value)} is no amount: 0 to 1000000 dollars, at most 6 decimals")
     return amount
 
@@ -139,7 +142,12 @@ Usd = Annotated[
     Decimal,
     BeforeValidator(_usd),
     WithJsonSchema(
-        {"anyOf": [{"type": "string", "pattern": r"^\d+(\.\d+)?$"}, {"type": "integer", "minimum": 0}]}
+        {
+            "anyOf": [
+                {"type": "string", "pattern": r"^[0-9]{1,40}(\.[0-9]{1,40})?$"},
+                {"type": "integer", "minimum": 0},
+            ]
+        }
     ),
 ]
 """An exact amount of US dollars, 0 or more."""
@@ -188,7 +196,7 @@ Name = Annotated[
 
 def as_name(text: str) -> str:
     """A name made of any text: every other run of characters becomes `-`. Empty if nothing is left."""
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", text).lstrip("._-")[:100].rstrip("-")
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", text).lstrip("._-")[:100]
 
 
 def web_address(value: str) -> str:
@@ -236,6 +244,36 @@ Url = Annotated[str, AfterValidator(web_address), _URL_SCHEMA]
 """An absolute http or https URL."""
 BaseUrl = Annotated[str, AfterValidator(_base_address), _URL_SCHEMA]
 """An absolute URL that a path is appended to; no slash at its end."""
+
+
+HOLE = "\0"
+"""Stands in a URL for a secret that is not known yet."""
+_SERVER = re.compile(
+    r"(?:[^:/]*(?::[^@]*)?@)?"  # user:password@
+    r"(?:\[[0-9A-Fa-f:.]+\]|[^/:?\[\]@]*)"  # host, or several
+    rf"(?::(?P<port>[0-9]{{0,5}}|{HOLE}))?"
+    r"(?:[/?].*)?",
+    re.DOTALL,
+)
+
+
+def database_address(url: str) -> str:
+    """The URL, if it names a database that we know how to ask.
+
+    Raises ValueError with a text that does not quote it: it may carry a password.
+    """
+    scheme, colon, rest = url.partition("://")
+    if not colon or scheme not in ("sqlite", "postgresql", "postgresql+psycopg"):
+        raise ValueError('has to begin with "sqlite:///" or "postgresql://"')
+    if scheme == "sqlite" and (not rest.startswith("/") or rest in ("/", "/:memory:")):
+        raise ValueError('names no file: write it as "sqlite:///uptoken.db" or "sqlite:////absolute/path.db"')
+    server = _SERVER.fullmatch(rest)
+    port = server["port"] if server else None
+    if scheme != "sqlite" and (not server or (port and port != HOLE and not 1 <= int(port) <= 65535)):
+        raise ValueError(
+            'has a host or port that cannot be read: write it as "postgresql://user@host:5432/db"'
+        )
+    return url
 
 
 def _family(value: object) -> object:

@@ -11,8 +11,16 @@ _SYSTEM_STATE = Path("/var/lib/uptoken")
 _SQLITE = "sqlite:///"
 
 
+def is_there(path: Path) -> bool:
+    """Also what lies in a folder that this user may not enter: whoever opens it is told why that fails."""
+    try:
+        return path.exists()
+    except PermissionError:
+        return True
+
+
 def config_path(
-    given: str | None, environ: Mapping[str, str], exists: Callable[[Path], bool] = Path.exists
+    given: str | None, environ: Mapping[str, str], exists: Callable[[Path], bool] = is_there
 ) -> Path:
     """`--config`, else `$UPTOKEN_CONFIG`, else `./config.toml`, else the system's.
 

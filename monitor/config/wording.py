@@ -5,7 +5,8 @@ from difflib import get_close_matches
 
 from pydantic_core import ErrorDetails
 
-from monitor.config.values import quoted
+from monitor.config.problem import tells_too_much
+from monitor.config.values import kind_of, quoted
 
 _WORDS = {
     "missing": "is missing",
@@ -21,8 +22,8 @@ _WORDS = {
     "greater_than_equal": "{value} is too small: at least {ge}",
     "greater_than": "{value} is too small: it has to be more than {gt}",
     "less_than_equal": "{value} is too large: at most {le}",
-    "model_type": '{value} is not a table such as {{ key = "value" }}',
-    "dict_type": '{value} is not a table such as {{ key = "value" }}',
+    "model_type": '{kind} is not a table such as {{ key = "value" }}',
+    "dict_type": '{kind} is not a table such as {{ key = "value" }}',
     "tuple_type": '{value} is not a list such as ["a", "b"]',
 }
 """By the library's name for the error; what stands in braces comes with it."""
@@ -30,7 +31,7 @@ _WORDS = {
 
 def suggestion(wrong: str, known: Iterable[str]) -> str:
     """`did you mean "interval"?`, what is known where that is little, or nothing."""
-    names = sorted(known)
+    names = sorted(name for name in known if not tells_too_much(name))
     near = get_close_matches(wrong.lower(), names, 1, 0.65) or [
         name for name in names if len(wrong) > 2 and wrong.lower() in name.split("_")
     ]
@@ -57,7 +58,7 @@ def words(error: ErrorDetails) -> str:
         round_limits = {
             key: f"{limit:.12g}" if isinstance(limit, float) else limit for key, limit in limits.items()
         }
-        return _WORDS[kind].format(value=quoted(value), **round_limits)
+        return _WORDS[kind].format(value=quoted(value), kind=kind_of(value), **round_limits)
     return f"{error['msg'][:1].lower()}{error['msg'][1:]}"
 
 

@@ -24,6 +24,7 @@ _LEAST_ROOM = 1024 * 1024
 _FRAME_TOKENS = 32
 """What chat templates put around a prompt."""
 _NONCE = "\x00nonce\x00"
+MODEL_BESIDE = "write `model` beside `body`, or the id tells of another model than is asked"
 
 
 def expectations(settings: ModelSettings) -> Expect:
@@ -73,16 +74,11 @@ def identity(settings: ModelSettings) -> str:
     return f"{settings.protocol} {settings.base_url} {settings.model}"
 
 
-def worst_case(settings: ModelSettings, *, limited: bool) -> Usage:
-    """Tokens that one probe costs at most; None where nothing limits the answer.
-
-    Where our limit is not sent (`limited`), the model's own is left, if the config says it.
-    """
+def worst_case(settings: ModelSettings) -> Usage:
+    """Tokens that one probe costs at most; None where nothing limits the answer."""
     prompt_bytes = len(settings.prompt.encode()) + NONCE_LENGTH
-    longest: int | None = settings.max_tokens
-    if not limited:
-        longest = None if settings.limits is None else settings.limits.max_output
-    return Usage(input_tokens=prompt_bytes // _BYTES_PER_TOKEN + _FRAME_TOKENS, output_tokens=longest)
+    fed = prompt_bytes // _BYTES_PER_TOKEN + _FRAME_TOKENS
+    return Usage(input_tokens=fed, output_tokens=settings.longest_answer)
 
 
 def prompt_with_nonce(prompt: str) -> str:
@@ -144,8 +140,6 @@ class Form:
     """The protocol's own; the operator's win."""
     body: Mapping[str, Any]
     """Holds `prompt_with_nonce(...)` once."""
-    limited: bool = True
-    """The body limits the length of the answer."""
 
 
 class Model:
@@ -160,7 +154,7 @@ class Model:
         self.model = settings.model
         self.identity = identity(settings)
         self.expect = expectations(settings)
-        self.worst_case = worst_case(settings, limited=form.limited)
+        self.worst_case = worst_case(settings)
 
     async def look(
         self,

@@ -16,6 +16,7 @@ from monitor.core.timeline import Channel
 from monitor.protocols import Reveal
 from monitor.protocols._events import count, fail, introduce, parsed, table, tables, text
 from monitor.protocols._model import (
+    MODEL_BESIDE,
     Form,
     Model,
     appended,
@@ -30,6 +31,7 @@ _APPENDED = {"/v1": "which is appended: leave it out", "/v1/messages": "which is
 _RESERVED = {
     "messages": "write `prompt` beside `body`, so that the nonce can go in front",
     "stream": "a probe always streams",
+    "model": MODEL_BESIDE,
     "max_tokens": "write `max_tokens` beside `body`",
 }
 _SUMS_UP = re.compile(r"claude-(?!3)")

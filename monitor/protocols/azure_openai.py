@@ -28,6 +28,10 @@ class Settings(ChatSettings):
     api_version: Annotated[str, Field(pattern=r"^[A-Za-z0-9.-]{1,40}$")] = "2024-10-21"
     """Of Azure's API; later ones know more request fields."""
 
+    @property
+    def usual_limit(self) -> str:
+        return "max_completion_tokens"
+
     def objections(self) -> Iterator[Objection]:
         yield from super().objections()
         yield from appended(self.base_url, _APPENDED)
@@ -40,7 +44,6 @@ def prepare(settings: Settings, reveal: Reveal) -> Chat:
     door = Door(
         url=f"{settings.base_url}/{path}?api-version={settings.api_version}",
         headers=credential(settings, reveal, "api-key"),
-        usual_limit="max_completion_tokens",
         options={},
     )
     return Chat(settings, reveal, door)

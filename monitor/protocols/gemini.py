@@ -26,7 +26,10 @@ _APPENDED = {
     "/openai": 'which is Google\'s door for OpenAI clients: leave it out, or write protocol = "openai-chat"',
 }
 _RESERVED = {"contents": "write `prompt` beside `body`, so that the nonce can go in front"}
-_RESERVED_CONFIG = {"maxOutputTokens": "write `max_tokens` beside `body`"}
+_RESERVED_CONFIG = {
+    "maxOutputTokens": "write `max_tokens` beside `body`",
+    "candidateCount": "a probe asks for one answer",
+}
 _FILTERED = frozenset(
     {
         "SAFETY", "RECITATION", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII", "IMAGE_SAFETY",
@@ -39,6 +42,10 @@ _NO_REASON = ("", "FINISH_REASON_UNSPECIFIED", "BLOCK_REASON_UNSPECIFIED", "BLOC
 
 class Settings(ModelSettings):
     """An endpoint that speaks Gemini's own protocol."""
+
+    @property
+    def limit_field(self) -> str:
+        return "generationConfig"
 
     def objections(self) -> Iterator[Objection]:
         yield from appended(self.base_url, _APPENDED)
@@ -60,7 +67,6 @@ def prepare(settings: Settings, reveal: Reveal) -> Model:
             **settings.body,
             "generationConfig": config,
         },
-        limited="generationConfig" not in settings.omit,
     )
     return Model(settings, reveal, form, Dialect())
 

@@ -18,6 +18,7 @@ from monitor.core.wire import Limits, Request, Wire
 from monitor.protocols import Reveal
 from monitor.protocols._events import count, fail, introduce, parsed
 from monitor.protocols._model import (
+    MODEL_BESIDE,
     Template,
     appended,
     conversation,
@@ -39,6 +40,8 @@ _USAGE_FIELDS = ("stream_options", "include_usage", "include_obfuscation")
 _RESERVED = {
     "messages": "write `prompt` beside `body`, so that the nonce can go in front",
     "stream": "a probe always streams",
+    "model": MODEL_BESIDE,
+    "n": "a probe asks for one answer",
     "max_tokens": "write `max_tokens` beside `body`",
     "max_completion_tokens": "write `max_tokens` beside `body`, and max_tokens_field where it matters",
 }
@@ -49,6 +52,15 @@ class ChatSettings(ModelSettings):
 
     max_tokens_field: Literal["auto", "max_tokens", "max_completion_tokens"] = "auto"
 
+    @property
+    def usual_limit(self) -> str:
+        """The name of the token limit that is tried first, where nothing else is said."""
+        return "max_tokens"
+
+    @property
+    def limit_field(self) -> str:
+        return self.usual_limit if self.max_tokens_field == "auto" else self.max_tokens_field
+
     def objections(self) -> Iterator[Objection]:
         yield from appended(self.base_url, {"/chat/completions": "which is appended: leave it out"})
         yield from reserved(self.body, _RESERVED)
@@ -58,17 +70,24 @@ class ChatSettings(ModelSettings):
 class Settings(ChatSettings):
     """An endpoint that speaks OpenAI's chat completions."""
 
+    @property
+    def at_openai(self) -> bool:
+        """It is OpenAI itself that is asked."""
+        host = urlsplit(self.base_url).hostname or ""
+        return host == "api.openai.com" or host.endswith(".api.openai.com")
+
+    @property
+    def usual_limit(self) -> str:
+        return "max_completion_tokens" if self.at_openai else "max_tokens"
+
 
 def prepare(settings: Settings, reveal: Reveal) -> "Chat":
     """One endpoint, ready to be looked at."""
-    host = urlsplit(settings.base_url).hostname or ""
-    at_openai = host == "api.openai.com" or host.endswith(".api.openai.com")
     door = Door(
         url=f"{settings.base_url}/chat/completions",
         headers=credential(settings, reveal, "Authorization", "Bearer "),
-        usual_limit="max_completion_tokens" if at_openai else "max_tokens",
         # Random padding in every chunk, on by default.
-        options={"include_obfuscation": False} if at_openai else {},
+        options={"include_obfuscation": False} if settings.at_openai else {},
     )
     return Chat(settings, reveal, door)
 
@@ -79,8 +98,6 @@ class Door(NamedTuple):
     url: str
     headers: Mapping[str, str]
     """Those that let us in."""
-    usual_limit: str
-    """The name of the token limit that is tried first."""
     options: Mapping[str, bool]
     """`stream_options` beside the usage."""
 
@@ -104,8 +121,7 @@ class Chat:
         self.model = settings.model
         self.identity = identity(settings)
         self.expect = expectations(settings)
-        limited = self._form({}).limit_field not in settings.omit
-        self.worst_case = worst_case(settings, limited=limited)
+        self.worst_case = worst_case(settings)
 
     async def look(
         self, wire: Wire, timeline: Timeline, limits: Limits, nonce: str, learnt: Mapping[str, str]
@@ -123,11 +139,14 @@ class Chat:
         return talk.observe(again, lesson, asked, usage_asked=self._asks_usage(other))
 
     def _form(self, learnt: Mapping[str, str]) -> _Form:
-        field: str = self._settings.max_tokens_field
-        if field == "auto":
-            said = learnt.get("max_tokens_field")
-            field = said if said in _LIMIT_FIELDS else self._door.usual_limit
+        field, said = self._settings.limit_field, learnt.get("max_tokens_field")
+        if self._settings.max_tokens_field == "auto" and said in self._sent_limits():
+            field = said
         return _Form(field, usage_asked=learnt.get("omit") != "stream_options")
+
+    def _sent_limits(self) -> list[str]:
+        """The names of the token limit that the operator lets be sent."""
+        return [name for name in _LIMIT_FIELDS if name not in self._settings.omit]
 
     def _request(self, form: _Form, nonce: str) -> Request:
         template = self._templates.get(form)
@@ -161,7 +180,8 @@ class Chat:
         field, usage_asked = form
         if usage_asked and "stream_options" not in self._settings.omit and _names(said, *_USAGE_FIELDS):
             usage_asked = False
-        changeable = self._settings.max_tokens_field == "auto" and field not in self._settings.omit
+        # A request without any limit costs more than was reckoned with.
+        changeable = self._settings.max_tokens_field == "auto" and len(self._sent_limits()) > 1
         other = _LIMIT_FIELDS[1 - _LIMIT_FIELDS.index(field)]
         renamed = _names(said, other) and _RENAMED.search(said) is not None
         if changeable and _names(said, field) and (renamed or not _VALUE.search(said)):

@@ -14,6 +14,7 @@ from monitor.core.timeline import Channel
 from monitor.protocols import Reveal
 from monitor.protocols._events import count, fail, introduce, parsed, table, tables, text
 from monitor.protocols._model import (
+    MODEL_BESIDE,
     Form,
     Model,
     appended,
@@ -27,6 +28,7 @@ from monitor.protocols._reading import Reading
 _RESERVED = {
     "input": "write `prompt` beside `body`, so that the nonce can go in front",
     "stream": "a probe always streams",
+    "model": MODEL_BESIDE,
     "max_output_tokens": "write `max_tokens` beside `body`",
     "background": "a probe waits for its answer",
 }
@@ -53,6 +55,10 @@ _PARTS = {
 class Settings(ModelSettings):
     """An endpoint that speaks OpenAI's responses."""
 
+    @property
+    def limit_field(self) -> str:
+        return "max_output_tokens"
+
     def objections(self) -> Iterator[Objection]:
         yield from appended(self.base_url, {"/responses": "which is appended: leave it out"})
         yield from reserved(self.body, _RESERVED)
@@ -75,7 +81,6 @@ def prepare(settings: Settings, reveal: Reveal) -> Model:
         url=f"{settings.base_url}/responses",
         headers=credential(settings, reveal, "Authorization", "Bearer "),
         body=body | settings.body,
-        limited="max_output_tokens" not in settings.omit,
     )
     return Model(settings, reveal, form, Dialect())
 

@@ -93,11 +93,12 @@ def upgrade(database: Database) -> list[str]:
 def create(database: Database) -> None:
     """An empty SQLite file and its folder, if they are missing. Raises DatabaseAway."""
     path = database.path
-    if path is None or path.exists():
+    if path is None:
         return
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch(exist_ok=True)
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch(exist_ok=True)
     except OSError as error:
         raise unopened(error, database.label) from None
 

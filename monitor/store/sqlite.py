@@ -6,7 +6,7 @@ from pathlib import Path
 
 from sqlalchemy import Connection, NullPool, create_engine
 
-from monitor.store.fault import NoDatabase
+from monitor.store.fault import NoDatabase, unopened
 from monitor.store.link import Link, Role
 
 BUSY_MS = 1_500
@@ -35,7 +35,11 @@ class Sqlite:
         )
 
     def open(self, role: Role, deadline: float) -> Link:  # noqa: ARG002 - a file opens at once
-        if not self.path.exists():
+        try:
+            there = self.path.exists()
+        except OSError as refused:
+            raise unopened(refused, self.label) from None
+        if not there:
             raise NoDatabase(f"no database at {self.path}")
         snapshot = Snapshot(self.path) if self._readonly and not _has_log(self.path) else None
         self._opening.mode = _mode(readonly=self._readonly, frozen=snapshot is not None)

@@ -19,6 +19,8 @@ from tests.support.daemon import TOP
 WITHIN_S = 60.0
 LOOKS = 12
 """So often a look is taken again on a machine that is too busy to time one."""
+UNPRIVILEGED = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"] if os.geteuid() == 0 else []
+"""In front of a command whom permissions are to stop, also where root runs the tests."""
 _ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
@@ -50,6 +52,21 @@ def uptoken(*words: object, cwd: Path, env: Mapping[str, str] | None = None) -> 
     """Run one command to its end; its output goes into pipes."""
     done = subprocess.run(
         [sys.executable, "-m", "monitor", *map(str, words)],
+        cwd=cwd,
+        env=environment(env),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=WITHIN_S,
+        check=False,
+    )
+    return Ended(done.returncode, done.stdout, done.stderr)
+
+
+def unprivileged(*words: object, cwd: Path, env: Mapping[str, str] | None = None) -> Ended:
+    """The same, where permissions count."""
+    done = subprocess.run(
+        [*UNPRIVILEGED, sys.executable, "-m", "monitor", *map(str, words)],
         cwd=cwd,
         env=environment(env),
         stdin=subprocess.DEVNULL,

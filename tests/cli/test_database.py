@@ -8,7 +8,7 @@ import pytest
 from monitor.cli import main
 from monitor.core.outcome import Outcome
 from monitor.store import migrate
-from tests.cli.command import uptoken
+from tests.cli.command import unprivileged, uptoken
 from tests.cli.stored import daemon_was_here
 from tests.cli.written import NOWHERE, database, model
 
@@ -39,6 +39,16 @@ def test_a_relative_database_lies_in_the_state_folder(write, tmp_path):
     )
     assert made.status == 0
     assert (tmp_path / "s" / "uptoken.db").exists()
+
+
+@pytest.mark.parametrize("words", [("db", "upgrade"), ("status",), ("db", "current")], ids=" ".join)
+def test_a_folder_that_may_not_be_entered_is_one_line_that_names_it(words, write, tmp_path):
+    path = write(model("acme", NOWHERE))
+    state = tmp_path / "theirs"
+    state.mkdir(mode=0)
+    ended = unprivileged(*words, "--config", path, cwd=tmp_path, env={"UPTOKEN_STATE": str(state)})
+    assert ended.status == 1
+    assert ended.error == f"SQLite at {state}/uptoken.db cannot be opened: Permission denied"
 
 
 NEEDS_ONE = [

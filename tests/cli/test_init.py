@@ -6,6 +6,7 @@ from monitor import shipped
 from monitor.cli import main
 from monitor.cli.configuring import SYSTEM_UNITS, UNITS
 from tests.cli.command import uptoken
+from tests.docs.pages import README, Page
 
 
 def test_a_newcomer_gets_a_config_that_check_finds_right(tmp_path):
@@ -14,6 +15,17 @@ def test_a_newcomer_gets_a_config_that_check_finds_right(tmp_path):
     assert made.out.startswith("wrote config.toml\n")
     assert "uptoken check " in made.out
     assert uptoken("check", cwd=tmp_path).status == 0
+
+
+def test_the_example_of_the_readme_stands_well_at_its_end(tmp_path):
+    uptoken("init", cwd=tmp_path)
+    (example,) = Page(README).blocks("toml")
+    with (tmp_path / "config.toml").open("a") as file:
+        file.write(example)
+    checked = uptoken("check", cwd=tmp_path)
+    assert checked.status == 0
+    assert "warning" not in checked.out
+    assert "openai/gpt-4.1-nano" in checked.out
 
 
 def test_a_folder_is_made_and_named_in_what_to_do_next(tmp_path, capsys):

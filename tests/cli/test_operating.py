@@ -1,11 +1,15 @@
 """`pause`, `resume`, `maintenance`: effective in a daemon that runs, kept for one that does not."""
 
 import json
+import signal
 
 import pytest
 
 from monitor.cli import main
-from monitor.core.instant import SECOND, from_iso
+from monitor.core.instant import SECOND, Instant, from_iso
+from monitor.store.engine import Database
+from monitor.store.journal import Announced
+from monitor.store.operator import Operator
 from tests.cli.command import uptoken
 from tests.cli.written import NOWHERE, database, model
 from tests.support.daemon import website
@@ -84,6 +88,17 @@ def test_maintenance_begins_and_ends_within_two_seconds(home, running):
     running.wait("maintenance.ended", endpoint="acme/one")
     assert state(home, "acme/one") == "up"
     assert command(home, "maintenance", "list", "--json").json == []
+
+
+def test_what_a_daemon_does_not_do_at_once_is_not_put_down_to_there_being_none(home, running):
+    running.send(signal.SIGSTOP)
+    try:
+        asked = command(home, "pause", "acme/one")
+        assert asked.out.startswith("will be paused: acme/one\nThe daemon has not done it within 5 s")
+    finally:
+        running.send(signal.SIGCONT)
+    running.wait("operator.obeyed", command="pause")
+    assert state(home, "acme/one") == "paused"
 
 
 def test_what_was_asked_without_a_daemon_is_done_by_the_next_one(home, simulated):
@@ -193,6 +208,19 @@ def test_a_planned_one_can_be_called_off(path, capsys):
     )
 
 
+def test_a_maintenance_beyond_the_calendar_does_not_hide_the_others(path, database_url, capsys):
+    told(capsys, "maintenance", "add", "--endpoints", "acme/*", "--for", "1h", "--json", "--config", path)
+    far = Announced(id="m-far", title="far", patterns=("acme/*",), starts=Instant(0), ends=Instant(2**62))
+    opened = Database(database_url)
+    Operator(opened).announce(far)
+    opened.dispose()
+    listed = told(capsys, "maintenance", "list", "--json", "--config", path)
+    assert {one["end"] for one in listed if one["id"] == "m-far"} == {"9999-12-31T00:00:00.000Z"}
+    assert len(listed) == 3
+    assert main(["maintenance", "list", "--config", str(path)]) == 0
+    assert "m-far" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("words", "status", "hint"),
     [
@@ -201,6 +229,10 @@ def test_a_planned_one_can_be_called_off(path, capsys):
         (["--endpoints", "acme/*", "--for", "1 hour"], 2, '"1 hour" is not a duration such as "30s"'),
         (["--endpoints", "acme/*", "--for", "1h", "--start", "noon"], 2, '"noon" is not a moment such as'),
         (["--endpoints", "acme/*", "--for", "1h", "--start", "2020-01-01"], 2, "would be over already"),
+        (["--endpoints", "acme/*", "--for", "3660d", "--start", "9999-12-31"], 2, "by the year 2999"),
+        (["--endpoints", "acme/*", "--for", "1h", "--title", ""], 2, "--title is empty"),
+        (["--endpoints", "acme/*", "--for", "1h", "--title", "x" * 4097], 2, "--title is too long"),
+        (["--endpoints", "acme/*", "--for", "1h", "--title", "a\x1b[31m\nb"], 2, "control character"),
         (["--endpoints", "acne/*", "--for", "1h"], 1, "did you mean acme/*?"),
     ],
 )

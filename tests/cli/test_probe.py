@@ -169,6 +169,11 @@ def test_an_unknown_id_is_3_and_gets_a_suggestion(given, hint, write, tmp_path):
     assert refused.error == f"no endpoint {given}; {hint}"
 
 
+def test_where_nothing_is_watched_yet_that_is_said(write, tmp_path):
+    refused = uptoken("probe", "acme/one", "--config", write("[site]"), cwd=tmp_path)
+    assert refused.error == "no endpoint acme/one; no endpoint is configured: add [[provider.NAME.endpoints]]"
+
+
 def test_a_wrong_config_and_a_missing_secret_are_3_too(write, tmp_path):
     path = write("[sit]")
     refused = uptoken("probe", "acme/one", "--config", path, cwd=tmp_path)

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 import pytest
 
 from monitor import shipped
-from tests.cli.command import environment, uptoken
+from tests.cli.command import environment, unprivileged, uptoken
 from tests.cli.written import NOWHERE, database, model
 from tests.support import child
 from tests.support.daemon import SOON_S, website
@@ -106,6 +106,23 @@ def test_run_ends_with_0_when_it_is_told_to(number, write, simulated, tmp_path):
         assert daemon.end(number) == 0
 
 
+@pytest.mark.parametrize("command", ["run", "serve", "demo"])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_to_be_told_to_stop_while_it_starts_is_no_failure(number, command, tmp_path):
+    path = tmp_path / "config.toml"
+    os.mkfifo(path)
+    process = child.start(
+        [sys.executable, "-m", "monitor", command, "--config", str(path)], env=environment(), cwd=tmp_path
+    )
+    try:
+        with path.open("wb"):  # until it reads its config
+            process.send_signal(number)
+            assert process.wait(SOON_S) == 0
+    finally:
+        process.kill()
+        process.wait()
+
+
 def test_run_serves_the_page(write, simulated, tmp_path, free_port):
     path = write(
         f'[server]\nlisten = "127.0.0.1:{free_port}"\n', website("acme", simulated.health_url("acme"))
@@ -177,6 +194,33 @@ def test_a_state_folder_that_cannot_be_made_is_one_line(write, tmp_path):
 
 
 # serve
+
+
+@pytest.mark.parametrize("mode", [0, 0o500])
+def test_a_state_folder_that_is_not_ours_to_write_is_one_line(mode, write, tmp_path):
+    path = write(model("acme", NOWHERE))
+    state = tmp_path / "theirs"
+    state.mkdir(mode=mode)
+    ended = unprivileged("run", "--config", path, cwd=tmp_path, env={"UPTOKEN_STATE": str(state)})
+    assert ended.status == 1
+    assert ended.error == f"cannot write into the state folder {state}: Permission denied"
+
+
+def test_a_lock_that_cannot_be_opened_is_named(write, tmp_path):
+    path = write(model("acme", NOWHERE), '[server]\nlisten = ""\n')
+    state = tmp_path / "state"
+    (state / "lock").mkdir(parents=True)
+    ended = uptoken("run", "--config", path, cwd=tmp_path, env={"UPTOKEN_STATE": str(state)})
+    assert ended.status == 1
+    assert ended.err.splitlines()[-1] == f"cannot open {state}/lock: Is a directory"
+
+
+def test_a_private_ca_that_the_daemon_may_not_read_is_named(write, tmp_path):
+    path = write(model("acme", NOWHERE, more='ca_file = "ca.pem"'))
+    (tmp_path / "ca.pem").touch(mode=0)
+    ended = unprivileged("run", "--config", path, cwd=tmp_path)
+    assert ended.status == 2
+    assert ended.error == f"{path}: ca_file {tmp_path}/ca.pem cannot be read by this user"
 
 
 def test_serve_shows_what_is_stored_and_ends_with_0(write, tmp_path, free_port):

@@ -1,5 +1,6 @@
 """How commands are found, called wrongly, and how all of them end."""
 
+import os
 import subprocess
 import sys
 import time
@@ -11,7 +12,8 @@ from monitor import __version__
 from monitor.cli import COMMANDS, main
 from monitor.cli import uptoken as group
 from monitor.cli.failure import Failure
-from tests.cli.command import environment, uptoken
+from tests.cli.command import environment, unprivileged, uptoken
+from tests.cli.written import NOWHERE, model
 
 
 def leaves() -> list[list[str]]:
@@ -85,6 +87,7 @@ def test_whatever_prints_a_result_prints_it_as_json(words):
         (["report", "--window", "3d"], 2, "uptoken report: invalid value for '--window': '3d' is not one of '1h', '24h', '7d', '30d', '90d' (see uptoken report --help)"),
         (["pause"], 2, "uptoken pause: missing argument 'PATTERN...' (see uptoken pause --help)"),
         (["db", "prune", "--keep", "ten"], 2, 'uptoken db prune: invalid value for \'--keep\': "ten" is not a duration such as "30s" (see uptoken db prune --help)'),
+        (["demo", "--speed", "nan"], 2, "uptoken demo: invalid value for '--speed': nan is not a finite number (see uptoken demo --help)"),
         (["probe"], 3, "uptoken probe: missing argument 'ID' (see uptoken probe --help)"),
         (["probe", "a/b", "--jsn"], 3, "uptoken probe: no such option '--jsn'. Did you mean '--json'? (see uptoken probe --help)"),
     ],
@@ -154,3 +157,56 @@ def test_a_reader_that_goes_away_is_no_error(tmp_path):
     )  # fmt: skip
     assert done.stderr == ""
     assert done.returncode == 0
+
+
+def test_a_config_in_a_folder_that_may_not_be_entered_is_one_line(tmp_path):
+    theirs = tmp_path / "theirs"
+    theirs.mkdir(mode=0)
+    ended = unprivileged("check", cwd=tmp_path, env={"UPTOKEN_CONFIG": str(theirs / "config.toml")})
+    assert ended.status == 2
+    assert ended.error == f"{theirs}/config.toml:1: cannot be read: Permission denied"
+
+
+def shell(command, folder):
+    return subprocess.run(
+        ["bash", "-c", command], env=environment(), cwd=folder, capture_output=True, text=True, check=False
+    )
+
+
+def unread(*words, folder):
+    """A command whose reader has gone before it says anything."""
+    ours, theirs = os.pipe()
+    os.close(ours)
+    command = [sys.executable, "-m", "monitor", *map(str, words)]
+    ended = subprocess.run(
+        command, stdout=theirs, stderr=subprocess.PIPE, env=environment(), cwd=folder, text=True, check=False
+    )
+    os.close(theirs)
+    return ended
+
+
+@pytest.mark.parametrize("words", [["check", "--connect"], ["check", "--connect", "--json"]], ids=len)
+def test_a_reader_that_goes_away_does_not_make_a_bad_config_good(words, write, tmp_path):
+    path = write(model("acme", NOWHERE), '[channel.ops]\nurl = "${env:OPS_CHANNEL}"\n')
+    ended = unread(*words, "--config", path, folder=tmp_path)
+    assert ended.returncode == 2
+    assert ended.stderr.endswith("channel.ops.url: the environment variable OPS_CHANNEL is not set\n")
+
+
+def test_a_reader_that_goes_away_does_not_make_a_probe_good(write, tmp_path):
+    ended = unread("probe", "acme/one", "--config", write(model("acme", NOWHERE)), folder=tmp_path)
+    assert ended.returncode in (2, 3)  # 3 on a machine that is too busy to time it
+    assert ended.stderr == ""
+
+
+def test_a_full_disk_is_one_line(tmp_path):
+    told = shell(f"{sys.executable} -m monitor schema >/dev/full", tmp_path)
+    assert (told.returncode, told.stderr) == (1, "the output cannot be written: No space left on device\n")
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
+def test_who_closes_the_outputs_hears_nothing_and_still_gets_the_exit_code(closed, write, tmp_path):
+    path = write(model("acme", NOWHERE))
+    for words, status in (("check", 0), ("status", 1)):
+        told = shell(f"{sys.executable} -m monitor {words} --config {path} {closed}", tmp_path)
+        assert told.returncode == status

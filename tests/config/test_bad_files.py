@@ -52,6 +52,12 @@ def test_a_file_that_is_not_there_says_how_to_make_one(tmp_path):
     assert str(refusal.value) == f"{tmp_path}/config.toml:1: no such file: `uptoken init` writes one"
 
 
+def test_a_path_with_a_line_break_is_still_told_on_one_line(tmp_path):
+    with pytest.raises(ConfigError) as refusal:
+        load(tmp_path / "a\nb", PROTOCOLS, NOW)
+    assert str(refusal.value) == f"{tmp_path}/a\\nb:1: no such file: `uptoken init` writes one"
+
+
 def test_a_folder_is_no_file(tmp_path):
     with pytest.raises(ConfigError) as refusal:
         load(tmp_path, PROTOCOLS, NOW)

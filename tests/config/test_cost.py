@@ -23,6 +23,20 @@ def test_a_part_of_a_token_is_paid_as_a_whole_one(tmp_path):
     assert one.usd == 30 * 10
 
 
+def test_where_our_limit_is_not_sent_the_models_own_is_reckoned_with(tmp_path):
+    text = CHAT + ENDPOINT + PRICE + 'max_tokens = 64\nomit = ["max_tokens"]\nprompt = "x"\n'
+    (one,) = projected(loaded(tmp_path, text + "limits = { max_output = 32_770 }\n").endpoints).projections
+    assert one.usd == 43_200 * (9 * Decimal("0.10") + 32_770 * Decimal("0.40")) / 1_000_000
+    bill = projected(loaded(tmp_path, text).endpoints)
+    assert (bill.projections[0].usd, bill.unlimited, bill.unpriced) == (None, ("openai/nano",), ())
+
+
+def test_a_character_that_is_not_latin_is_a_token(tmp_path):
+    text = CHAT + ENDPOINT + 'price = { input = "1000000", output = 0 }\nprompt = "写" \ninterval = "1d"\n'
+    (one,) = projected(loaded(tmp_path, text).endpoints).projections
+    assert one.usd == 30 * (1 + 9)
+
+
 def test_the_sum_lacks_models_without_a_price_and_says_so(tmp_path):
     text = (
         CHAT

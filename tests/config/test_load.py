@@ -13,9 +13,14 @@ from monitor.config.settings import TcpAddress, UnixAddress
 from monitor.core.instant import instant
 from tests.config.files import CHAT, ENDPOINT, NOW, loaded, written
 from tests.config.protocols import PROTOCOLS
+from tests.transport.servers import _Mint
 
 UNENCRYPTED = "the key travels unencrypted over http: use https unless the network is yours"
 FEW_TOKENS = "4 is little to measure a speed by, and some providers refuse it: 16 or more is safe"
+BOUNDLESS = (
+    "with this nothing limits an answer, so nobody can tell what it may cost:"
+    " limits = { max_output = … } says it"
+)
 CONTRACT = Path(__file__).parent / "contract.toml"
 
 
@@ -89,7 +94,9 @@ def test_an_empty_file_is_a_quiet_monitor_with_a_warning(tmp_path):
     ("model", "slug"),
     [
         ("openai/gpt-4.1-nano", "openai-gpt-4.1-nano"),
-        ("llama 3 (70B)", "llama-3-70B"),
+        ("llama 3 (70B)", "llama-3-70B-"),
+        ("Meta/Llama 3.1!", "Meta-Llama-3.1-"),
+        ("foo-", "foo-"),
         ("@cf/meta/llama:free", "cf-meta-llama-free"),
         ("a" * 150, "a" * 100),
     ],
@@ -118,6 +125,8 @@ def test_disabled_endpoints_keep_their_place(tmp_path):
     [
         ("0.0.0.0:80", TcpAddress("0.0.0.0", 80)),
         ("[::1]:8480", TcpAddress("::1", 8480)),
+        ("[fe80::1%eth0]:80", TcpAddress("fe80::1%eth0", 80)),
+        ("localhost:80", TcpAddress("localhost", 80)),
         ("unix:/run/uptoken/web.sock", UnixAddress("/run/uptoken/web.sock")),
         ("", None),
     ],
@@ -126,10 +135,55 @@ def test_addresses_to_listen_on(tmp_path, text, address):
     assert loaded(tmp_path, f'[server]\nlisten = "{text}"').server.listen == address
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("http://x:80", "256.1.1.1:80", "foo\\nbar:80", ":80", "[127.0.0.1", "*:80", "a b:80", "x:", "x:٣"),
+        *("unix:", "unix:\\u0000x", "unix:/a\\nb", "unix:/" + 107 * "x", "unix:/" + 60 * "ä"),
+    ],
+)
+def test_an_address_that_nobody_can_listen_on_is_refused(tmp_path, text):
+    with pytest.raises(ConfigError, match=r"toml:2: server\.listen: "):
+        loaded(tmp_path, f'[server]\nlisten = "{text}"')
+
+
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1:54x2", "h:abc", "h:1:2", "[::1", "a:5432,b:5432", "h:123456", "h:65536"]
+)
+def test_a_database_whose_host_or_port_cannot_be_read_is_refused(tmp_path, host):
+    with pytest.raises(ConfigError, match=r"toml:2: database\.url: has a host or port that cannot be read"):
+        loaded(tmp_path, f'[database]\nurl = "postgresql://u:p@{host}/db"')
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [
+        "u@h/db",
+        "u:p/#?:x@h:5432/db",
+        "u:${env:P}@[::1]:5432/db?sslmode=require",
+        "/db?host=/run/postgresql",
+        "h",
+        "a,b/db",
+        "u@corp:p@h/db",
+        "${env:U}@${env:H}:${env:PORT}/${env:DB}",
+        "u@%2Frun%2Fpg:5433/db",
+        "u@h:/db",
+    ],
+)
+def test_a_database_is_named_in_every_way_that_its_driver_reads(tmp_path, rest):
+    assert loaded(tmp_path, f'[database]\nurl = "postgresql://{rest}"').database.url.template.endswith(rest)
+
+
 def test_a_private_ca_lies_beside_the_config(tmp_path):
-    (tmp_path / "ca.pem").write_text("")
-    config = loaded(tmp_path, CHAT + 'ca_file = "ca.pem"' + ENDPOINT)
-    assert config.endpoints[0].ca_file == str(tmp_path / "ca.pem")
+    _Mint(tmp_path)
+    config = loaded(tmp_path, CHAT + 'ca_file = "authority.pem"' + ENDPOINT)
+    assert config.endpoints[0].ca_file == str(tmp_path / "authority.pem")
+
+
+def test_a_private_ca_that_is_no_certificate_is_refused(tmp_path):
+    with pytest.raises(ConfigError) as refusal:
+        loaded(tmp_path, CHAT + 'ca_file = "config.toml"' + ENDPOINT)
+    assert str(refusal.value).endswith(":5: provider.openai.ca_file: holds no certificate in PEM form")
 
 
 def test_a_file_may_have_windows_line_ends_and_a_byte_order_mark(tmp_path):
@@ -158,6 +212,18 @@ def test_what_is_seldom_meant_is_said_and_allowed(tmp_path):
         f"6: provider.openai.max_tokens: {FEW_TOKENS}",
         '13: maintenance[0].endpoints[0]: "openia/*" matches no endpoint',
         "14: maintenance[0].start: lies in the past: it ended at 2025-12-01T03:00:00.000Z",
+    ]
+
+
+def test_what_no_budget_limits_and_what_has_no_limit_is_warned_of(tmp_path):
+    unlimited = 'omit = ["max_tokens"]\nprice = { input = 1, output = 1 }\n'
+    budget = 'budget = { daily_usd = "1" }\n'
+    free = CHAT.replace("openai]", "free]") + budget + ENDPOINT.replace("openai", "free")
+    config = loaded(tmp_path, CHAT + ENDPOINT + budget + ENDPOINT + 'slug = "b"\n' + unlimited + free)
+    assert warnings(config) == [
+        "8: provider.openai.endpoints[0].budget: limits nothing: the endpoint has no price",
+        f"13: provider.openai.endpoints[1].omit: {BOUNDLESS}",
+        "19: provider.free.budget: limits nothing: no model has a price",
     ]
 
 

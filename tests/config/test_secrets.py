@@ -3,8 +3,10 @@
 import pytest
 
 from monitor.config.load import ConfigError, load
+from monitor.config.problem import key_path
 from monitor.config.secrets import SecretText, resolve
 from monitor.config.settings import Database
+from monitor.config.values import quoted
 from tests.config.files import CHAT, ENDPOINT, NOW, loaded, written
 from tests.config.protocols import PROTOCOLS
 
@@ -242,3 +244,55 @@ def test_channels_are_looked_at_only_where_their_url_is_known(tmp_path):
     path = written(tmp_path, '[channel.a]\nurl = "${env:A}"\n[channel.b]\nurl = "console://"')
     load(path, PROTOCOLS, NOW, asked.append)
     assert asked == ["console://"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "sk-proj-abcdef",
+        "Authorization: Bearer x",
+        "slack://a/b/c",
+        "http://u:p@h:80/",
+        "u:p@h:80",
+        "xoxb-0123456789-abc",
+        "AIzaSyA0123456789",
+        "f47ac10b-58cc-4372-a567-0e02b2c3d479",
+        "9f86d081884c7d659a2feaa0c55ad015",
+        "x" * 41,
+    ],
+)
+def test_what_looks_like_a_secret_is_repeated_neither_as_a_value_nor_as_a_key(text):
+    assert quoted(text) == f"a text of {len(text)} characters"
+    assert key_path(("provider", text)) == "provider.…"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "gpt-4.1-nano",
+        "claude-3-5-sonnet-20241022",
+        "claude-3-5-sonnet@20240620",
+        "hf-inference",
+        "key-rotation",
+        "0 2 * * sun",
+        "127.0.0.1:99999",
+        "xai-grok-4-fast",
+    ],
+)
+def test_a_slip_in_an_ordinary_value_is_shown(text):
+    assert quoted(text) == f'"{text}"'
+
+
+def test_a_secret_in_a_file_that_everybody_can_read_is_refused_beside_another_mistake(tmp_path):
+    headers = 'headers = { Authorization = "Bearer x", "X Title" = "a" }\n'
+    with pytest.raises(ConfigError) as refusal:
+        loaded(tmp_path, CHAT + ENDPOINT + headers, mode=0o644)
+    at = "provider.openai.endpoints[0].headers"
+    assert [problem.key for problem in refusal.value.problems] == [f'{at}."X Title"', f"{at}.Authorization"]
+
+
+def test_a_key_in_place_of_the_name_of_its_variable_is_not_repeated(tmp_path):
+    config = with_key(tmp_path, "${env:AIzaSyA0123456789abcdef}")
+    with pytest.raises(ConfigError) as refusal:
+        resolve(config, {}, None)
+    assert str(refusal.value).endswith("api_key: the environment variable … is not set")

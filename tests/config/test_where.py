@@ -1,11 +1,14 @@
 """Where the config, the state and the database lie."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from monitor.config.secrets import resolve
 from monitor.config.where import config_path, database_url, state_folder
+from tests.cli.command import UNPRIVILEGED, environment
 from tests.config.files import loaded
 
 HERE, SYSTEM = Path("config.toml"), Path("/etc/uptoken/config.toml")
@@ -23,6 +26,17 @@ HERE, SYSTEM = Path("config.toml"), Path("/etc/uptoken/config.toml")
 )
 def test_the_config_is_looked_for_in_order(given, environ, there, path):
     assert config_path(given, environ, there.__contains__) == path
+
+
+def test_a_config_in_a_folder_that_may_not_be_entered_is_taken_for_there(tmp_path):
+    (tmp_path / "theirs").mkdir(mode=0)
+    for name, there in (("theirs/config.toml", True), ("config.toml", False), ("no/config.toml", False)):
+        program = f"from pathlib import Path; from monitor.config.where import is_there as t; print(t(Path({name!r})))"
+        command = [*UNPRIVILEGED, sys.executable, "-c", program]
+        told = subprocess.run(
+            command, cwd=tmp_path, env=environment(), capture_output=True, text=True, check=True
+        )
+        assert told.stdout == f"{there}\n"
 
 
 @pytest.mark.parametrize(

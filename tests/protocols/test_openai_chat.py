@@ -743,6 +743,16 @@ async def test_the_name_of_the_limit_is_learnt_both_ways():
     assert back.learnt == {"max_tokens_field": "max_tokens"}
 
 
+async def test_no_probe_is_sent_without_the_limit_that_its_budget_reckons_with():
+    wire = Replay(refusal(OPENAI))
+    await look(look_of("openai-chat", omit=["max_completion_tokens"]), wire=wire)
+    assert [body["max_tokens"] for body in asked(wire)] == [64]
+    body, _ = await ask(
+        look_of("openai-chat", omit=["max_completion_tokens"]), {"max_tokens_field": "max_completion_tokens"}
+    )
+    assert body["max_tokens"] == 64
+
+
 @pytest.mark.parametrize(
     "said",
     [

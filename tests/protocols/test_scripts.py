@@ -183,6 +183,7 @@ async def test_a_model_in_the_address_is_written_so_that_it_stays_a_name(name, m
     [
         ("anthropic", {"base_url": "https://a.example/v1"}, ("base_url",)),
         ("anthropic", {"body": {"max_tokens": 9}}, ("body", "max_tokens")),
+        ("anthropic", {"body": {"model": "other"}}, ("body", "model")),
         ("anthropic", {"omit": ["max_tokens"]}, ("omit",)),
         ("azure-openai", {"base_url": "https://a.example/openai/v1"}, ("base_url",)),
         ("azure-openai", {"body": {"stream": False}}, ("body", "stream")),
@@ -191,7 +192,11 @@ async def test_a_model_in_the_address_is_written_so_that_it_stays_a_name(name, m
         ("gemini", {"body": {"generationConfig": {"maxOutputTokens": 9}}}, ("body", "generationConfig", "maxOutputTokens")),
         ("openai-responses", {"base_url": "https://a.example/v1/responses"}, ("base_url",)),
         ("openai-responses", {"body": {"background": True}}, ("body", "background")),
+        ("openai-responses", {"body": {"model": "other"}}, ("body", "model")),
         ("openai-responses", {"omit": ["input"]}, ("omit",)),
+        ("openai-chat", {"body": {"model": "other"}}, ("body", "model")),
+        ("openai-chat", {"body": {"n": 5}}, ("body", "n")),
+        ("gemini", {"body": {"generationConfig": {"candidateCount": 5}}}, ("body", "generationConfig", "candidateCount")),
     ],
 )  # fmt: skip
 def test_what_the_probe_depends_on_cannot_be_configured_away(name, values, where):
@@ -217,6 +222,7 @@ def test_the_worst_case_is_known_where_something_limits_it(name, omit, limited):
     most = 64 if limited else None
     assert look_of(name, omit=[omit]).worst_case.output_tokens == most
     assert look_of(name, omit=[omit], limits={"max_output": 99}).worst_case.output_tokens == (most or 99)
+    assert settings_of(name, omit=[omit]).longest_answer == most
 
 
 async def test_azure_learns_the_name_of_the_limit_as_others_do():
