@@ -24,6 +24,8 @@ def parsed(reading: Reading, event: Event) -> dict[str, Any] | None:
     None where there is none; if that means something, the reading knows of it.
     """
     data = event.data
+    if event.name != "error" and (not data or data.isspace()):
+        return None  # an exception for each of them would cost ten times as much
     try:
         said = json.loads(data)
     except (ValueError, RecursionError):

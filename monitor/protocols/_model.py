@@ -12,7 +12,7 @@ from monitor.core.verdict import Expect
 from monitor.core.wire import Limits, Request, Wire
 from monitor.protocols import Reveal
 from monitor.protocols._prepare import headers, milliseconds
-from monitor.protocols._reading import Conversation, Dialect, Patience
+from monitor.protocols._reading import WHOLE_BYTES, Conversation, Dialect, Most, Patience
 
 NONCE_LENGTH = 32
 """Characters that a nonce may have, for the worst case."""
@@ -21,6 +21,10 @@ _BYTES_PER_TOKEN = 2
 _BYTES_OF_TOKEN = 4096
 """More than any server writes around one token of a stream."""
 _LEAST_ROOM = 1024 * 1024
+_LEAST_WHOLE = 256 * 1024
+_LEAST_EVENTS = 10_000
+_EVENTS_OF_TOKEN = 64
+"""More than any server sends for one token, with its keep-alives."""
 _FRAME_TOKENS = 32
 """What chat templates put around a prompt."""
 _NONCE = "\x00nonce\x00"
@@ -48,13 +52,22 @@ def conversation(settings: ModelSettings, dialect: Dialect) -> Conversation:
     """How its answers are read."""
     # What is left out may be the limit.
     allowed = None if settings.omit else settings.max_tokens
+    room = None if allowed is None else allowed * _BYTES_OF_TOKEN
     return Conversation(
         dialect,
         patience(settings),
         # A server that floods us must not keep us from looking at the others.
-        most_bytes=None if allowed is None else max(_LEAST_ROOM, allowed * _BYTES_OF_TOKEN),
+        most_bytes=None if room is None else max(_LEAST_ROOM, room),
+        most=Most() if allowed is None else _most(allowed),
         sought=settings.expect.answer,
         tokens_allowed=allowed,
+    )
+
+
+def _most(allowed: int) -> Most:
+    return Most(
+        events=_LEAST_EVENTS + allowed * _EVENTS_OF_TOKEN,
+        whole_bytes=min(WHOLE_BYTES, max(_LEAST_WHOLE, allowed * _BYTES_OF_TOKEN)),
     )
 
 

@@ -5,6 +5,7 @@ to make of an answer that is no stream, and when the reading is over, is the sam
 them and stands here.
 """
 
+import asyncio
 import enum
 import json
 from collections.abc import Mapping
@@ -33,6 +34,10 @@ ANSWER_KEPT = 4096
 """Characters of the answer that are kept."""
 WHOLE_BYTES = 1024 * 1024
 """The longest answer that is not a stream."""
+EVENT_BYTES = 256 * 1024
+"""The longest event: its JSON is read in one go, and everybody waits meanwhile."""
+BITE_BYTES = 8 * 1024
+"""After so much of a stream others have their turn: what is cheap to send is dear to understand."""
 REFUSAL_BYTES = 64 * 1024
 """As much of a refusal as is read, to have its JSON whole."""
 REFUSAL_S = 5.0
@@ -59,6 +64,16 @@ class Patience:
     """From the request sent to the first token."""
     stall_s: float
     """From one token to the next."""
+
+
+@dataclass(frozen=True, slots=True)
+class Most:
+    """What an honest answer never exceeds."""
+
+    events: int = 100_000
+    """Also pieces of text, however many of them one event holds."""
+    whole_bytes: int = WHOLE_BYTES
+    """Of an answer that is not a stream."""
 
 
 @dataclass(slots=True)
@@ -105,6 +120,11 @@ class Reading:
     trace: Trace
     search: Search | None = None
     """For what `expect.answer` asks for."""
+    most: Most = Most()
+    events: int = 0
+    """How many came."""
+    bitten: int = 0
+    """Bytes that were understood since others had their turn."""
     at: float = 0.0
     """Stamp of the bytes that are being read."""
     earliest: float = 0.0
@@ -235,11 +255,13 @@ class Conversation:
     """What the answer should contain; None: nothing in particular."""
     tokens_allowed: int | None = None
     """The limit in every request; None: none that we know of."""
+    most: Most = Most()
 
     async def ask(self, wire: Wire, request: Request, timeline: Timeline, limits: Limits) -> Reading:
         """One exchange, from the first packet to the end of the answer."""
         search = None if self.sought is None else Search(_folded(self.sought))
-        reading = Reading(timeline, Trace(request.method, request.url, len(request.body)), search)
+        trace = Trace(request.method, request.url, len(request.body))
+        reading = Reading(timeline, trace, search, self.most)
         bounds = Limits(
             deadline=limits.deadline,
             connect_s=limits.connect_s,
@@ -337,7 +359,7 @@ async def _read_answer(
     reply: Reply, reading: Reading, dialect: Dialect, patience: Patience, deadline: float
 ) -> None:
     """Read a reply with status 200 until it is over, whichever way."""
-    parser = Parser()
+    parser = Parser(max_event=EVENT_BYTES)
     form: _Form | None = None
     while not reading.over:
         until, timer = _until(reading.timeline, patience, deadline)
@@ -354,7 +376,7 @@ async def _read_answer(
         _arrived(reading, arrival)
         form = form or _form(arrival.data)
         if form is _Form.STREAM or form is None:
-            _stream(reading, dialect, parser, arrival)
+            await _stream(reading, dialect, parser, arrival)
         else:
             _gather(reading, form, arrival.data)
         reading.trace.came(arrival, parser.comments)
@@ -404,15 +426,36 @@ def _arrived(reading: Reading, arrival: Arrival) -> None:
         reading.timeline.first_byte = arrival.at
 
 
-def _stream(reading: Reading, dialect: Dialect, parser: Parser, arrival: Arrival) -> None:
-    """Understand the events that these bytes completed."""
+async def _stream(reading: Reading, dialect: Dialect, parser: Parser, arrival: Arrival) -> None:
+    """Understand the events that these bytes completed, one bite after the other."""
+    data, tokens = arrival.data, reading.timeline.tokens
+    newest: int | None = None
+    for start in range(0, len(data), BITE_BYTES):
+        bite = data[start : start + BITE_BYTES]
+        if reading.bitten >= BITE_BYTES:
+            reading.bitten = 0
+            await asyncio.sleep(0)
+        reading.bitten += len(bite)
+        begun = _bite(reading, dialect, parser, bite)
+        newest = newest if begun is None else begun
+        if reading.over:
+            return
+    if newest is not None and parser.settled and arrival.last:
+        for token in tokens[newest:]:
+            token.ended_read = True
+            if arrival.stamped:
+                token.earliest = token.at
+
+
+def _bite(reading: Reading, dialect: Dialect, parser: Parser, data: bytes) -> int | None:
+    """Understand what these bytes completed: where the tokens of its last event begin; None: no event."""
     tokens = reading.timeline.tokens
-    events = parser.feed(arrival.data)
+    events = parser.feed(data)
     if events:
         reading.heard = True
     elif not reading.heard and len(reading.body) < _EVIDENCE:
-        reading.body += arrival.data
-    newest = 0
+        reading.body += data
+    newest = None
     for event in events:
         newest, counted = len(tokens), reading.usage
         dialect.event(reading, event)
@@ -420,15 +463,15 @@ def _stream(reading: Reading, dialect: Dialect, parser: Parser, arrival: Arrival
             reading.first_usage = reading.usage
         reading.keep_alives += not tokens
         if reading.over:
-            return
-    if events and parser.settled and arrival.last:
-        for token in tokens[newest:]:
-            token.ended_read = True
-            if arrival.stamped:
-                token.earliest = token.at
-    if parser.too_large is not None:
-        reading.fault = Fault(FaultKind.TOO_LARGE, Phase.BODY, parser.too_large)
+            return newest
+    reading.events += len(events)
+    text = parser.too_large
+    if text is None and max(reading.events, len(tokens)) > reading.most.events:
+        text = f"over {reading.most.events:,} events: more than any answer of this length has"
+    if text is not None:
+        reading.fault = Fault(FaultKind.TOO_LARGE, Phase.BODY, text)
         reading.over = True
+    return newest
 
 
 def _gather(reading: Reading, form: _Form, data: bytes) -> None:
@@ -436,8 +479,8 @@ def _gather(reading: Reading, form: _Form, data: bytes) -> None:
     reading.body += data
     if form is _Form.PAGE and len(reading.body) >= _EVIDENCE:
         _no_stream(reading, "a web page")
-    elif len(reading.body) > WHOLE_BYTES:
-        text = f"the answer is not a stream and over {WHOLE_BYTES} bytes"
+    elif len(reading.body) > reading.most.whole_bytes:
+        text = f"the answer is not a stream and over {reading.most.whole_bytes} bytes"
         reading.fault = Fault(FaultKind.TOO_LARGE, Phase.BODY, text)
         reading.over = True
 

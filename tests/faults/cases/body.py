@@ -175,7 +175,7 @@ FLOODS = (
     Case(name="an event of many lines", play=for_ever(b"data: x\n" * 8000, after=[HEAD]), outcome=MALFORMED, models=ONE, patient=True,
          says="1048576 bytes"),
     Case(name="JSON for ever instead of a stream", play=for_ever(b'"x",' * 16_000, after=[HEAD, b"["]), outcome=MALFORMED,
-         models=ONE, patient=True, says="a body of more than"),
+         models=ONE, patient=True, says="the answer is not a stream and over"),
     Case(name="a page for ever", play=for_ever(b"<p>hello</p>" * 5000, after=[HEAD]), outcome=MALFORMED, plain=FAILED,
          models=ONE, patient=True, says="a web page", says_plain="the body does not contain"),
 )  # fmt: skip
