@@ -95,6 +95,7 @@ async def look_once(watched: Watched, learnt: Learnt, nonce: str, clock: Clock) 
         model=watched.look.model,
         limits=() if headroom is None else headroom.limits,
         received_at=received,
+        allowed=limits,
     )
     known, events = identity.notice(
         verdict.learnt.known,

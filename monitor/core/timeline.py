@@ -55,6 +55,8 @@ class Timeline:
     peer: str | None = None
     """The address that took the connection; None where none did, and for a Unix socket."""
     own_s: float = 0.0
+    asked_before_s: float = 0.0
+    """So much of `own_s` the server took for an exchange before the one that is told of here."""
     slack_s: float = 0.0
     """dns, connect and tls together took up to this much less: we may have looked late."""
     request_sent: float | None = None

@@ -17,7 +17,7 @@ from monitor.core.outcome import Blame, Outcome
 from monitor.core.refusal import is_bad_key, is_filter, is_no_model, is_overload, is_quota
 from monitor.core.report import Heard, Standing
 from monitor.core.timeline import Channel
-from monitor.core.wire import FaultKind, Phase
+from monitor.core.wire import FaultKind, Limits, Phase
 
 _PLAIN_NUMBER = re.compile(r"\d{1,9}(?:\.\d{1,9})?", re.ASCII)
 UNSURE_MS = 5.0
@@ -91,11 +91,14 @@ def judge(
     model: str | None,
     limits: tuple[Limit, ...] = (),
     received_at: Instant | None = None,
+    allowed: Limits | None = None,
 ) -> Verdict:
     """Judge one look. `model` is the model asked for; None for a plain check. `limits` are those that
-    the reply told of, `received_at` when it came, by our own clock; None: nobody knows."""
+    the reply told of, `received_at` when it came, by our own clock; None: nobody knows. `allowed` is the
+    time that it was given; None: that is not known."""
     figures = measure(seen)
     ruling = _rule(seen, expect, learnt, figures, model)
+    ruling = _cut_short(seen, ruling, allowed) or ruling
     detail = ruling.detail
     if detail is not None:
         detail = clean(detail, DETAIL_KEPT)
@@ -114,7 +117,7 @@ def _rule(seen: Observation, expect: Expect, learnt: Learnt, figures: Figures, m
     if seen.fault is not None and seen.fault.kind in _BY_PROXY:
         outcome, advice = _BY_PROXY[seen.fault.kind]
         return _Ruling(outcome, f"{seen.fault.text}. {advice}")
-    if seen.fault is not None and seen.fault.phase in (Phase.DNS, Phase.CONNECT, Phase.TLS):
+    if seen.fault is not None and seen.fault.phase in _UNCONNECTED:
         return _unconnected(seen)
     if model is None:
         return _plain(seen, expect, figures)
@@ -136,6 +139,38 @@ def _learn(seen: Observation, outcome: Outcome, before: Learnt) -> Learnt:
     if notes is before.protocol and worked == before.worked and served == before.served_model:
         return before
     return replace(before, worked=worked, served_model=served, protocol=notes)
+
+
+# When our own limit ran out
+
+
+_LATE = frozenset({Outcome.DNS_FAILURE, Outcome.CONNECT_TIMEOUT, Outcome.TOTAL_TIMEOUT})
+"""What a limit may be behind of which we used up a part; those of a first token and a stall run by stamps."""
+
+
+def _cut_short(seen: Observation, ruling: _Ruling, allowed: Limits | None) -> _Ruling | None:
+    """The time was up, and much of it was ours: so they had not what we promise to wait for."""
+    fault, line = seen.fault, seen.timeline
+    late = ruling.outcome in _LATE and fault is not None and fault.kind is FaultKind.TIMEOUT
+    mute = ruling.outcome is Outcome.ASSERTION_FAILED and fault is None and seen.status is None
+    if allowed is None or line.end is None or not (late or (mute and seen.body_matches is False)):
+        return None
+    limit_s = allowed.deadline - line.start
+    if fault is not None and fault.phase in _UNCONNECTED:
+        limit_s = min(limit_s, allowed.connect_s)
+    passed_s = line.end - line.start
+    theirs_s = passed_s - (line.own_s - line.asked_before_s + line.slack_s + line.sending_s)
+    if passed_s < limit_s or limit_s - theirs_s <= max(UNSURE_MS / 1000.0, UNSURE_SHARE * limit_s):
+        return None
+    why = "nothing of what was expected came" if fault is None else fault.text
+    return _Ruling(
+        Outcome.SELF_OVERLOAD,
+        f"{why}, but of {limit_s * 1000.0:,.0f} ms it had only {max(0.0, theirs_s) * 1000.0:,.0f}:"
+        " the monitor was too busy",
+    )
+
+
+_UNCONNECTED = (Phase.DNS, Phase.CONNECT, Phase.TLS)
 
 
 # Faults before the request was sent

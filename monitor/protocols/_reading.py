@@ -372,7 +372,8 @@ async def _read_answer(
             _ended(reading, dialect, form, parser)
             _until_the_end(reading, reply.ended)
             return
-        before = len(reading.timeline.tokens), reading.timeline.terminal
+        line = reading.timeline
+        before = len(line.tokens), line.terminal
         _arrived(reading, arrival)
         form = form or _form(arrival.data)
         if form is _Form.STREAM or form is None:
@@ -382,8 +383,8 @@ async def _read_answer(
         reading.trace.came(arrival, parser.comments)
         if reading.over:
             return
-        stuck = arrival.at > until and before == (len(reading.timeline.tokens), reading.timeline.terminal)
-        if stuck or arrival.at > deadline:
+        stuck = arrival.earliest > until and before == (len(line.tokens), line.terminal)
+        if stuck or arrival.earliest > deadline:
             # Bytes that never pause must not keep a probe alive: no timer of the wire's sees them.
             _broken(reading, _late(arrival.at), timer if stuck else Timer.TOTAL, patience, parser)
             return
@@ -396,7 +397,7 @@ def _until(timeline: Timeline, patience: Patience, deadline: float) -> tuple[flo
     elif timeline.tokens:
         until, timer = timeline.tokens[-1].at + patience.stall_s, Timer.STALL
     else:
-        sent = timeline.request_sent if timeline.request_sent is not None else timeline.start
+        sent = timeline.start if timeline.request_sent is None else timeline.request_sent + timeline.sending_s
         until, timer = sent + patience.first_token_s, Timer.FIRST_TOKEN
     if until <= deadline:
         return until, timer

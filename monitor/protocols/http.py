@@ -144,7 +144,7 @@ class Page:
             timeline.end_earliest = arrival.at if exact else arrival.earliest
             body += arrival.data
             trace.came(arrival)
-            if arrival.at > deadline:  # bytes that never pause must not keep a probe alive
+            if arrival.earliest > deadline:  # bytes that never pause must not keep a probe alive
                 return body, Fault(FaultKind.TIMEOUT, Phase.BODY, "the body did not end in time")
         return body, None
 

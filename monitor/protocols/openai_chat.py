@@ -219,10 +219,12 @@ def _carry_over(again: Reading, timeline: Timeline) -> None:
     """The second exchange is the one that is measured; the time of the first was ours to spend."""
     second = again.timeline
     lost_s = second.start - timeline.start
+    theirs_s = max(0.0, lost_s - timeline.own_s)
     for phase in fields(second):
         if phase.name != "start":
             setattr(timeline, phase.name, getattr(second, phase.name))
     timeline.own_s = second.own_s + lost_s
+    timeline.asked_before_s = theirs_s
     again.timeline = timeline
 
 

@@ -417,7 +417,10 @@ class Connection:
         self._timeline.tls_s = 0.0
         try:
             await self._greet(session)
-        except (TimeUp, WireFault):
+        except TimeUp:
+            self._heard_by(monotonic(), sure=True)
+            raise
+        except WireFault:
             self._heard_by(monotonic())
             raise
 
@@ -447,10 +450,10 @@ class Connection:
                 raise WireFault(self._fault, self._fault_at)
             await self._news(self._limit)
 
-    def _heard_by(self, moment: float) -> None:
-        """The server had answered by then, so it is our turn."""
+    def _heard_by(self, moment: float, *, sure: bool = False) -> None:
+        """The server had answered by then, so it is our turn; or, `sure`, it had said nothing until then."""
         if self._asked is not None:
-            if not self._stamped:
+            if not (self._stamped or sure):
                 self._unsure_of_tls(moment - max(self._asked, min(self._earliest, moment)))
             self._timeline.tls_s = (self._timeline.tls_s or 0.0) + max(0.0, moment - self._asked)
             self._asked = None
@@ -542,7 +545,8 @@ class Connection:
             self._on_closed(read.at)
             return
         self._stamp(sock, read)
-        if self._at > self._limit:
+        if self._earliest > self._limit:
+            # What may have come in time is taken in: it was we who looked late.
             self._stop(self._late(), self._at)
         else:
             self._absorb(self._means.buffer[: read.size])
@@ -653,9 +657,10 @@ class Connection:
             if max(self._drained, self._asking) <= waking.heard <= at:
                 earliest = max(earliest, waking.heard)
         self._at = self._earliest = at
-        if at > self._limit:
+        if waking is not None and earliest > self._limit:
             self._stop(self._late(), at)
         else:
+            # It may have been in time, and it was we who looked late.
             self._on_end(Moment(at, earliest))
 
     def _on_end(self, end: Moment) -> None:

@@ -37,7 +37,7 @@ from monitor.core.wire import (
 )
 from monitor.transport import fault as said
 from monitor.transport.http1 import readable
-from monitor.transport.patience import Patience, TimeUp
+from monitor.transport.patience import Grace, Patience, TimeUp
 from monitor.transport.proxy import login_wanted, turned_away, unfit, unusable
 from monitor.transport.resolver import Address, Ip, Resolver, fits, literal, no_address
 from monitor.transport.sockets import nobody
@@ -120,7 +120,7 @@ class _Asking:
         self._limit_s = 0.0
         self._whole = limits.deadline
         """The same for all addresses together."""
-        self._timer: asyncio.Timeout | None = None
+        self._timer: Grace | None = None
         self._transport: httpx.AsyncHTTPTransport | None = None
         self._response: httpx.Response | None = None
         self._reply: _Reply | None = None
@@ -241,7 +241,7 @@ class _Asking:
             proxy=self._stock_proxy(place),
         )
         try:
-            async with asyncio.timeout_at(self._limit) as self._timer:
+            async with Grace(self._limit) as self._timer:
                 return await self._transport.handle_async_request(self._stock_request(place))
         except TimeoutError:
             raise TimeUp from None
@@ -442,7 +442,7 @@ class _Reply:
     async def read(self, until: float, gather_s: float = 0.0) -> Arrival | None:  # noqa: ARG002 - read as it comes
         asking = self._asking
         try:
-            async with asyncio.timeout_at(min(until, asking.limits.deadline)):
+            async with Grace(min(until, asking.limits.deadline)):
                 piece = await self._next()
         except TimeoutError:
             raise WireFault(asking.silent(until), monotonic()) from None

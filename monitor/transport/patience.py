@@ -5,9 +5,12 @@ ends sooner than it would ring; when it rings early, it is set again for the wai
 """
 
 import asyncio
-from typing import TypeVar
+from types import TracebackType
+from typing import Self, TypeVar
 
 T = TypeVar("T")
+TURNS = 8
+"""So many turns of the loop it takes other people's code at most to hand on what a socket held."""
 
 
 class TimeUp(Exception):
@@ -62,3 +65,50 @@ class Patience:
             self._arm(self._until)
         else:
             future.set_exception(TimeUp())
+
+
+class Grace:
+    """`asyncio.timeout_at` for code that is not ours: what came in time gets through, though we look late.
+
+    That one cancels as soon as a busy loop comes round, even if what is waited for lies in the socket.
+    """
+
+    __slots__ = ("_handle", "_loop", "_timer", "_until")
+
+    def __init__(self, until: float) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._timer = asyncio.timeout(None)
+        self._until = until
+        self._handle: asyncio.Handle | None = None
+
+    async def __aenter__(self) -> Self:
+        await self._timer.__aenter__()
+        self.reschedule(self._until)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop()
+        await self._timer.__aexit__(kind, error, trace)
+
+    def expired(self) -> bool:
+        """It has run out."""
+        return self._timer.expired()
+
+    def reschedule(self, until: float) -> None:
+        """Let it run out at that moment, monotonic seconds."""
+        self._stop()
+        self._handle = self._loop.call_at(until, self._ring, TURNS)
+
+    def _stop(self) -> None:
+        if self._handle is not None:
+            self._handle.cancel()
+            self._handle = None
+
+    def _ring(self, turns: int) -> None:
+        if turns:
+            self._handle = self._loop.call_soon(self._ring, turns - 1)
+        else:
+            self._handle = None
+            self._timer.reschedule(self._loop.time())

@@ -12,7 +12,7 @@ from monitor.core.observation import DETAIL_KEPT, Observation, Timer, Usage, Ven
 from monitor.core.outcome import BLAME, Blame, Outcome
 from monitor.core.timeline import Channel, Timeline, Token
 from monitor.core.verdict import Expect, Learnt, Verdict, judge, retry_after, until
-from monitor.core.wire import Fault, FaultKind, Phase
+from monitor.core.wire import Fault, FaultKind, Limits, Phase
 
 MODEL = "gpt-4.1-nano"
 
@@ -451,3 +451,72 @@ def test_what_a_page_says_of_itself_stands_however_badly_it_was_timed() -> None:
     line = replace(plain().timeline, end_earliest=0.1)
     verdict = judge(replace(plain(503), timeline=line), Expect(), Learnt(), model=None)
     assert verdict.outcome is Outcome.HTTP_5XX
+
+
+ALLOWED = Limits(deadline=10.9, connect_s=0.5)
+"""Of looks that start at 10: 900 ms for all, 500 of them to connect."""
+
+
+def out_of_time(
+    own_s: float, phase: Phase = Phase.BODY, *, timer: Timer | None = Timer.TOTAL, end: float = 10.901
+) -> Observation:
+    line = Timeline(start=10.0, connect_s=0.02, own_s=own_s, request_sent=10.02 + own_s, end=end)
+    if phase is Phase.CONNECT:
+        line = Timeline(start=10.0, connect_s=end - 10.0 - own_s, own_s=own_s, end=end)
+    seen = fault(FaultKind.TIMEOUT, phase, timer=timer, status=None if phase is Phase.CONNECT else 200)
+    return replace(seen, timeline=line)
+
+
+@pytest.mark.parametrize(
+    ("seen", "outcome"),
+    [
+        (out_of_time(0.0), Outcome.TOTAL_TIMEOUT),
+        (out_of_time(0.040), Outcome.TOTAL_TIMEOUT),
+        (out_of_time(0.060), Outcome.SELF_OVERLOAD),
+        (out_of_time(0.400), Outcome.SELF_OVERLOAD),
+        # We were late, but waited for as long as we promise to.
+        (out_of_time(0.400, end=11.400), Outcome.TOTAL_TIMEOUT),
+        (out_of_time(0.400, end=10.400), Outcome.TOTAL_TIMEOUT),
+        (out_of_time(0.400, timer=Timer.STALL), Outcome.STALLED),
+        (out_of_time(0.400, timer=Timer.FIRST_TOKEN), Outcome.FIRST_TOKEN_TIMEOUT),
+        (out_of_time(0.010, Phase.CONNECT, timer=None, end=10.501), Outcome.CONNECT_TIMEOUT),
+        (out_of_time(0.300, Phase.CONNECT, timer=None, end=10.501), Outcome.SELF_OVERLOAD),
+    ],
+)
+def test_a_limit_of_which_we_used_up_a_part_ourselves_is_no_timeout_of_theirs(
+    seen: Observation, outcome: Outcome
+) -> None:
+    verdict = judge(seen, Expect(), Learnt(), model=MODEL, allowed=ALLOWED)
+    assert verdict.outcome is outcome, verdict.detail
+
+
+def test_how_much_of_the_time_was_theirs_is_said() -> None:
+    verdict = judge(out_of_time(0.400), Expect(), Learnt(), model=MODEL, allowed=ALLOWED)
+    assert verdict.detail == "timeout in body, but of 900 ms it had only 501: the monitor was too busy"
+
+
+def test_what_a_first_refusal_took_is_theirs_although_it_is_not_measured() -> None:
+    seen = out_of_time(0.400)
+    line = replace(seen.timeline, asked_before_s=0.395)
+    verdict = judge(replace(seen, timeline=line), Expect(), Learnt(), model=MODEL, allowed=ALLOWED)
+    assert verdict.outcome is Outcome.TOTAL_TIMEOUT
+
+
+def test_a_name_that_we_heard_of_late_leaves_less_time_to_connect() -> None:
+    line = Timeline(start=10.0, dns_s=0.4, slack_s=0.35, connect_s=0.1, end=10.501)
+    seen = replace(out_of_time(0.0, Phase.CONNECT, timer=None), timeline=line)
+    verdict = judge(seen, Expect(), Learnt(), model=MODEL, allowed=ALLOWED)
+    assert verdict.outcome is Outcome.SELF_OVERLOAD
+
+
+def test_what_a_page_says_of_itself_stands_however_little_time_it_had() -> None:
+    told = replace(out_of_time(0.400), status=503)
+    assert judge(told, Expect(), Learnt(), model=None, allowed=ALLOWED).outcome is Outcome.HTTP_5XX
+
+
+@pytest.mark.parametrize(("own_s", "outcome"), [(0.0, "assertion_failed"), (0.400, "self_overload")])
+def test_a_port_that_had_no_time_to_speak_did_not_stay_silent(own_s: float, outcome: str) -> None:
+    line = Timeline(start=10.0, connect_s=0.02, own_s=own_s, end=10.901)
+    seen = Observation(timeline=line, body_matches=False)
+    verdict = judge(seen, Expect(body_contains="SSH"), Learnt(), model=None, allowed=ALLOWED)
+    assert verdict.outcome == outcome

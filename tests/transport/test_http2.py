@@ -155,6 +155,37 @@ async def test_an_answer_ends_with_its_stream_and_not_with_its_last_byte(
         assert sent[0] <= reply.ended.at
 
 
+async def test_a_limit_that_passed_while_we_were_blocked_fails_nobody_who_was_in_time(
+    wire: Wire, serve: Serve, h2: ssl.SSLContext
+) -> None:
+    said = threading.Event()
+
+    def answer(stream: Stream) -> None:
+        says_ok(stream)
+        said.set()
+
+    def busy() -> None:
+        said.wait(10)
+        time.sleep(max(0.0, start + 1.2 - monotonic()))
+
+    url, start = serve(serves(answer), context=h2).url(host="localhost"), monotonic()
+    timeline, limits = Timeline(start), Limits(deadline=start + 1.0, connect_s=1.0)
+    looking = asyncio.ensure_future(look_in(wire, Request("GET", url, {}), timeline, limits))
+    while timeline.request_sent is None and not looking.done():
+        await asyncio.sleep(0)
+    busy()
+    assert await looking == b"ok"
+
+
+async def look_in(wire: Wire, request: Request, timeline: Timeline, limits: Limits) -> bytes:
+    """The whole body."""
+    body = b""
+    async with wire.exchange(request, timeline, limits) as reply:
+        while (arrival := await reply.read(limits.deadline)) is not None:
+            body += arrival.data
+    return body
+
+
 async def test_a_server_that_knows_only_http11_is_asked_so(
     wire: Wire, serve: Serve, certificates: Certificates
 ) -> None:
