@@ -14,6 +14,9 @@ from monitor.core.instant import Instant, as_datetime
 
 FREE = Decimal(0)
 _MILLIONTH = -6
+MOST_TIMES = 1000
+"""A probe is never booked with more than so many times its worst case, whatever a provider says it was:
+one provider's word must not stop the looks at all the others."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,12 +174,13 @@ class Ledger:
     def settle(self, day: date, worst_case: Decimal, cost: Decimal | None) -> "Ledger":
         """The ledger after a probe for which `worst_case` was held on `day`.
 
-        `cost` None: it is not known, so it counts as the worst. Money of a day that is over
+        `cost` None: it is not known, so it counts as the worst. Beyond `MOST_TIMES` the worst it is not
+        believed. Money of a day that is over
         was that day's, and changes nothing any more.
         """
         if day < self.day:
             return self
-        paid = worst_case if cost is None else cost
+        paid = worst_case if cost is None else min(cost, MOST_TIMES * worst_case)
         return replace(self, held=self.held - worst_case, spent=self.spent + paid)
 
 

@@ -60,6 +60,31 @@ class Usage:
     """Those of the input that went into it, where that has its price; None also where none did."""
 
 
+ADDED_TOKENS = 100_000
+"""More than any gateway puts around our prompt."""
+TOKENS_OF_CHARACTER = 4
+"""A token holds a byte at least, and a character has four at most."""
+TIMES_ALLOWED = 4
+"""Some count what they think beside our limit."""
+HIDDEN_TOKENS = 32 * 1024
+"""So much reasoning may be hidden in any answer: a cache replays at once what once took its time."""
+TOKENS_A_SECOND = 10_000
+"""Some three times as many as the fastest model is known to generate."""
+
+
+def can_be_true(
+    usage: Usage, *, prompt_characters: int, allowed: int | None, received: int, seconds: float
+) -> bool:
+    """Whether a server may have counted so many tokens: they are money, and its word alone is no proof.
+
+    We allowed so many (None: that is not known); so many bytes of body were `received`, so many `seconds`
+    after the request. A server may think in secret, and mind no limit, but not without taking its time.
+    """
+    generated = max(TIMES_ALLOWED * (allowed or 0), received, HIDDEN_TOKENS, round(seconds * TOKENS_A_SECOND))
+    fed = ADDED_TOKENS + prompt_characters * TOKENS_OF_CHARACTER
+    return (usage.input_tokens or 0) <= fed and (usage.output_tokens or 0) <= generated
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VendorError:
     """An error object, from the body of a refusal or from within a stream."""

@@ -12,7 +12,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from monitor.core.observation import BODY_KEPT, Observation, Timer, Usage, VendorError, clean
+from monitor.core.observation import (
+    BODY_KEPT,
+    Observation,
+    Timer,
+    Usage,
+    VendorError,
+    can_be_true,
+    clean,
+)
 from monitor.core.sse import Event, Parser
 from monitor.core.timeline import Channel, Timeline, Token
 from monitor.core.trace import Trace
@@ -297,7 +305,7 @@ class Conversation:
         usage_asked: bool = True,
     ) -> Observation:
         """The facts, once the exchange is over."""
-        usage = self.dialect.usage(reading.usage)
+        usage = self._believed(self.dialect.usage(reading.usage), reading, prompt_characters)
         if usage is not None and reading.timeline.tokens and not usage.output_tokens:
             usage = replace(usage, output_tokens=None)
         told = None if reading.error is None else reading.error.request_id
@@ -330,6 +338,20 @@ class Conversation:
             learnt=learnt,
             trace=reading.trace,
         )
+
+    def _believed(self, usage: Usage | None, reading: Reading, prompt_characters: int) -> Usage | None:
+        """None where it cannot be true: then it is as good as none."""
+        line = reading.timeline
+        if usage is None or line.end is None or line.request_sent is None:
+            return None
+        true = can_be_true(
+            usage,
+            prompt_characters=prompt_characters,
+            allowed=self.tokens_allowed,
+            received=reading.trace.received,
+            seconds=line.end - line.request_sent,
+        )
+        return usage if true else None
 
 
 def _end(reading: Reading) -> float:

@@ -240,3 +240,10 @@ def test_what_was_spent_counts_on_its_day_and_not_on_the_next() -> None:
     assert spent.on(TODAY - timedelta(days=1)) == Decimal("0.4")
     assert spent.plus(TODAY - timedelta(days=1), Decimal(1)) == spent
     assert spent.plus(TODAY + timedelta(days=1), Decimal(1)) == Spent(TODAY + timedelta(days=1), Decimal(1))
+
+
+def test_what_one_provider_says_that_a_probe_cost_does_not_use_up_the_budget_of_all() -> None:
+    worst = Decimal("0.00005")
+    held = ledger().hold(worst)
+    assert held.settle(TODAY, worst, Decimal("399.99")).spent == Decimal("0.05")
+    assert held.settle(TODAY, worst, Decimal("0.01")).spent == Decimal("0.01")

@@ -2,7 +2,8 @@
 
 import pytest
 
-from monitor.core.observation import BODY_KEPT, Observation, Timer
+from monitor.core.figures import TokenSource, measure
+from monitor.core.observation import BODY_KEPT, Observation, Timer, Usage
 from tests.protocols.conversations import chunk
 from tests.protocols.replay import Recording, events, look, look_of, streamed
 
@@ -104,3 +105,21 @@ async def test_where_text_came_nothing_came_in_its_place():
     said = [b": keep-alive\n\n", events(ROLE), events(chunk({"content": "pong"}))]
     found = await look(look_of("openai-chat"), streamed(*said, ending="open"), timeout=9.0)
     assert (found.keep_alives, len(found.timeline.tokens)) == (0, 1)
+
+
+# What it counted
+
+
+@pytest.mark.parametrize(("fed", "generated"), [(900_000_000, 5), (40, 999_999_999)])
+async def test_a_usage_that_cannot_be_true_is_none(fed: int, generated: int):
+    said = chunk(usage={"prompt_tokens": fed, "completion_tokens": generated})
+    found = await seen(PONG, said)
+    assert found.usage is None
+    figures = measure(found)
+    assert figures.token_source is TokenSource.ESTIMATE
+    assert (figures.output_tokens or 0) < 10
+
+
+async def test_hidden_reasoning_beyond_our_limit_is_believed():
+    said = chunk(usage={"prompt_tokens": 40, "completion_tokens": 20_000})
+    assert (await seen(PONG, said, max_tokens=16)).usage == Usage(input_tokens=40, output_tokens=20_000)
