@@ -401,11 +401,14 @@ class Sight:
         """`gone` is lost: a look that hangs on `need` showed it."""
         if gone in self._lost:
             return
-        now = self._clock.now()
+        now, moment = self._clock.now(), self._clock.monotonic()
         since = [self._path.silent_since(one) for one in (need, gone)]
-        started = Instant(max(self._saw, min((one for one in since if one is not None), default=now)))
-        self._lost[gone] = self._clock.monotonic()
-        self._withdraw({need, gone}, started, why)
+        silent = Instant(max(self._saw, min((one for one in since if one is not None), default=now)))
+        # Whoever fell silent may have begun to wait while others were still answered.
+        proven = self._path.proven_at(need, gone)
+        started = silent if proven is None else Instant(max(silent, now - round((moment - proven) * SECOND)))
+        self._lost[gone] = moment
+        self._withdraw({need, gone}, silent, why)
         if self.blind is None:
             self.blind = Blind(started=started, ended=None, need=gone, reason=why)
             self._deaf_since = self._when(started)

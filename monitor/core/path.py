@@ -204,6 +204,10 @@ class Path:
         since = max(seen.began - MARGIN_S, seen.ended - RECENT_S)
         return self._proven.get(seen.doubt, 0.0) >= since
 
+    def proven_at(self, *needs: Need) -> float | None:
+        """When one of them was last seen to work; None: none ever was."""
+        return max((self._proven[need] for need in needs if need in self._proven), default=None)
+
     def proven_after(self, need: Need, moment: float) -> bool:
         """It worked at some time after that moment."""
         return self._proven.get(need, 0.0) > moment
@@ -320,7 +324,7 @@ class Blind:
     """A stretch of time in which the monitor could not see."""
 
     started: Instant
-    """Start of the first look that nobody answered."""
+    """Start of the first look that nobody answered, or when the way was last seen to work, if that is later."""
     ended: Instant | None
     """None: it lasts."""
     need: Need

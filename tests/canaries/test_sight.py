@@ -186,6 +186,19 @@ async def test_an_answer_ends_the_blindness_with_one_notice(stand: Stand) -> Non
 
 
 @pytest.mark.anyio
+async def test_nobody_was_blind_while_others_were_answered(stand: Stand) -> None:
+    with silent() as canary:
+        sight = stand.look_out([canary])
+        before = clock.now()
+        await sight.settle(works())
+        seen = clock.now()
+        await asyncio.gather(*(sight.settle(look(vendor=vendor, began_s_ago=7.0)) for vendor in "acd"))
+        assert sight.blind is not None
+        assert before <= sight.blind.started <= seen
+        await sight.stop()
+
+
+@pytest.mark.anyio
 async def test_in_peace_and_on_loopback_nobody_is_asked(stand: Stand) -> None:
     with answering() as canary:
         sight = stand.look_out([canary])

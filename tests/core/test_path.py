@@ -263,6 +263,15 @@ def test_the_silence_began_with_the_first_look_in_vain_since_it_last_worked() ->
     assert {one.endpoint for one in path.silent(Need.INTERNET)} == {"a/one", "b/one"}
 
 
+def test_it_last_worked_when_any_of_what_it_takes_did() -> None:
+    path = Path()
+    assert path.proven_at(Need.NAMES, Need.INTERNET) is None
+    path.prove(Need.INTERNET, 11.0)
+    path.prove(Need.INTERNET, 10.0)
+    path.prove(Need.LAN, 12.0)
+    assert path.proven_at(Need.NAMES, Need.INTERNET) == 11.0
+
+
 def test_a_name_that_is_found_ends_the_silence_of_the_name_servers_and_proves_nothing_else() -> None:
     path = Path()
     path.note(glimpse("a/one", ended=10.0, silent=Need.NAMES))
