@@ -5,6 +5,7 @@ message with the same reference, and so that an alert needs no database to be se
 """
 
 import enum
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import tzinfo
@@ -181,7 +182,7 @@ def alarm(kind: Kind, subject: Subject, facts: Facts) -> Message:
     lines = [
         f"{subject.id} {state} since {clock(facts.since, subject.timezone)} ({_for(facts)}).",
         *_beginning(facts, subject),
-        f"What: {facts.reason}",
+        f"What: {quoted(facts.reason)}",
         *_figures(facts),
         *_blame(facts, subject),
         f"Do: {_advice(kind, facts.outcome, subject)}",
@@ -201,7 +202,7 @@ def still(subject: Subject, facts: Facts, state: str) -> Message:
     lines = [
         f"{subject.id} is still {state}, since {clock(facts.since, subject.timezone)} ({_for(facts)}).",
         *_beginning(facts, subject),
-        f"What: {facts.reason}",
+        f"What: {quoted(facts.reason)}",
         *_blame(facts, subject),
         f"Do: {_advice(Kind(state), facts.outcome, subject)}",
     ]
@@ -217,7 +218,7 @@ def recovered(subject: Subject, facts: Facts, ended: Instant) -> Message:
     usual = facts.usual.words()
     lines = [
         f"{subject.id} works again since {clock(ended, subject.timezone)}. It lasted {lasted}.",
-        f"It was: {facts.reason}",
+        f"It was: {quoted(facts.reason)}",
     ]
     if measured:
         lines.append(f"Now: {measured}" + (f" (before: {usual})" if usual else ""))
@@ -229,7 +230,7 @@ def mended(subject: Subject, facts: Facts, ended: Instant) -> Message:
     lasted = say(max(0, ended - facts.began))
     lines = [
         f"{subject.id} can be watched again since {clock(ended, subject.timezone)}. It lasted {lasted}.",
-        f"It was: {facts.reason}",
+        f"It was: {quoted(facts.reason)}",
     ]
     return Message(f"MENDED: {subject.title}, after {lasted}", _closed_by_link(lines, subject))
 
@@ -238,7 +239,7 @@ def closed(subject: Subject, facts: Facts, why: str) -> Message:
     """An incident that ends for a reason other than recovery."""
     lines = [
         f"The incident of {subject.id}, open since {clock(facts.began, subject.timezone)}, is closed: {why}.",
-        f"It was: {facts.reason}",
+        f"It was: {quoted(facts.reason)}",
     ]
     return Message(f"CLOSED: {subject.title}", _closed_by_link(lines, subject))
 
@@ -249,9 +250,21 @@ def withdrawn(subject: Subject, facts: Facts, why: str) -> Message:
     lines = [
         f"The alarm about {subject.id} of {since} is withdrawn: how it stands is unknown.",
         f"Why: {why}.",
-        f"It was: {facts.reason}",
+        f"It was: {quoted(facts.reason)}",
     ]
     return Message(f"WITHDRAWN: {subject.title}", _closed_by_link(lines, subject))
+
+
+_CALLS = re.compile(r"@|\](?=\()|<(?=[!@#]|users/|https?:)")
+_JOINER = "\u2060"
+
+
+def quoted(text: str) -> str:
+    """What a provider said, so that no chat calls people or makes a link of it: it only reads the same.
+
+    Of `@everyone`, `<!channel>` and `[here](https://…)` each becomes two pieces with nothing visible between.
+    """
+    return _CALLS.sub(lambda found: found[0] + _JOINER, text)
 
 
 def clock(moment: Instant, timezone: tzinfo | None) -> str:
@@ -292,7 +305,7 @@ def _blame(facts: Facts, subject: Subject) -> list[str]:
     if blame is not Blame.CONFIG and subject.status_page:
         lines[0] += f" (their page: {subject.status_page})"
     if facts.request_id:
-        lines.append(f"Request id: {facts.request_id}")
+        lines.append(f"Request id: {quoted(facts.request_id)}")
     return lines
 
 

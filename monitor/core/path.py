@@ -324,7 +324,7 @@ class Blind:
     """A stretch of time in which the monitor could not see."""
 
     started: Instant
-    """Start of the first look that nobody answered, or when the way was last seen to work, if that is later."""
+    """Start of the first look that nobody answered, or the last proof of the way if that came later."""
     ended: Instant | None
     """None: it lasts."""
     need: Need

@@ -3,6 +3,7 @@
 from itertools import pairwise
 from zoneinfo import ZoneInfo
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -13,6 +14,7 @@ from monitor.core.alert import (
     Fate,
     Kind,
     as_one,
+    quoted,
     settle,
 )
 from monitor.core.instant import DAY, MINUTE, SECOND, Instant
@@ -98,3 +100,17 @@ def test_several_say_the_newest_first_and_keep_its_reference_last() -> None:
 def test_when_the_earlier_ones_were_is_told_in_the_site_s_zone() -> None:
     several = [alert(1, "DOWN", "it is down"), alert(2, "RECOVERED", "it works again")]
     assert "- 2027-01-15 09:01:00 CET DOWN" in as_one(several, ZoneInfo("Europe/Berlin"))[1].splitlines()
+
+
+@pytest.mark.parametrize(
+    ("said", "sent"),
+    [
+        ("@everyone come here, @here too", "@·everyone come here, @·here too"),
+        ("<!channel> <@U123> <#C1> <users/all>", "<·!channel> <·@·U123> <·#C1> <·users/all>"),
+        ("see [this](http://evil.example)", "see [this]·(http://evil.example)"),
+        ("<https://evil.example|our page>", "<·https://evil.example|our page>"),
+        ("status 503: <b>busy</b> [1] (x) 3 < 4", "status 503: <b>busy</b> [1] (x) 3 < 4"),
+    ],
+)
+def test_what_a_provider_says_calls_nobody_and_links_nowhere(said: str, sent: str) -> None:
+    assert quoted(said) == sent.replace("·", "\u2060")

@@ -14,7 +14,7 @@ MARKUP = "<b>503</b> & \"no\" 'healthy' *upstream* _here_ `x` <!channel> \u00fc\
 
 DOWN = """\
 acme/gpt-x is down since TIME (LENGTH).
-What: 2 failures in a row, last: http_5xx: status 503: <b>503</b> & "no" 'healthy' *upstream* _here_ `x` <!channel> \u00fc\ufffd
+What: 2 failures in a row, last: http_5xx: status 503: <b>503</b> & "no" 'healthy' *upstream* _here_ `x` <\u2060!channel> \u00fc\ufffd
 Before: first token N ms, N tokens/s
 Whose: the provider (their page: https://acme.example/status)
 Request id: req_sim_N
@@ -24,7 +24,7 @@ https://status.me.example/endpoints/acme/gpt-x
 
 STILL_DOWN = """\
 acme/gpt-x is still down, since TIME (LENGTH).
-What: 2 failures in a row, last: http_5xx: status 503: <b>503</b> & "no" 'healthy' *upstream* _here_ `x` <!channel> \u00fc\ufffd
+What: 2 failures in a row, last: http_5xx: status 503: <b>503</b> & "no" 'healthy' *upstream* _here_ `x` <\u2060!channel> \u00fc\ufffd
 Whose: the provider (their page: https://acme.example/status)
 Request id: req_sim_N
 Do: Route traffic to another provider, and give theirs the request id if you open a ticket.
@@ -33,7 +33,7 @@ https://status.me.example/endpoints/acme/gpt-x
 
 RECOVERED = """\
 acme/gpt-x works again since TIME. It lasted LENGTH.
-It was: 2 failures in a row, last: http_5xx: status 503: <b>503</b> & "no" 'healthy' *upstream* _here_ `x` <!channel> \u00fc\ufffd
+It was: 2 failures in a row, last: http_5xx: status 503: <b>503</b> & "no" 'healthy' *upstream* _here_ `x` <\u2060!channel> \u00fc\ufffd
 Now: first token N ms, N tokens/s (before: first token N ms, N tokens/s)
 https://status.me.example/endpoints/acme/gpt-x
 [INCIDENT#N]"""
