@@ -12,6 +12,7 @@ from monitor.core.wire import FaultKind
 _OURS = frozenset({b"accept-encoding", b"connection", b"transfer-encoding"})
 _NO_BODY = frozenset({101, 204, 304})
 _OPENING = b"HTTP/"
+_CONTROL = re.compile(rb"[\0-\x08\x0a-\x1f\x7f]")
 _HEAD_END = b"\r\n\r\n"
 _EXTENSION = re.compile(rb"(?:\A|(?<=\n))[0-9A-Fa-f]{0,16}[ \t]*;")
 """What may be the size of a chunk, up to the semicolon of its extension."""
@@ -90,7 +91,7 @@ class Response:
         self._extended = self._in_extension = False
         """One has come; and it is not over yet."""
         self._absurd = False
-        """A status came that HTTP does not have."""
+        """A status came that HTTP does not have, or what no header may hold."""
         self._head_limit = head_limit
         self._head_size = 0
         self._body_limit = body_limit
@@ -101,6 +102,7 @@ class Response:
         parser = httptools.HttpResponseParser(self)
         # Forms that browsers and curl accept: to call them broken would be a false alarm.
         parser.set_dangerous_leniencies(
+            lenient_headers=True,  # a value that goes on in the next line (RFC 9112, 5.2)
             lenient_chunked_length=True,
             lenient_keep_alive=True,
             lenient_optional_cr_before_lf=True,
@@ -199,17 +201,19 @@ class Response:
         if self.status is None:
             self._head_size += len(name) + len(value) + 4
             self.headers.append((name, value))
+            # The leniency that lets lines go on lets these through as well.
+            self._absurd = self._absurd or _CONTROL.search(value) is not None
 
     def on_headers_complete(self) -> None:
         """For httptools."""
         parser = self._parser
         assert parser is not None
         status = parser.get_status_code()
-        if self.status is not None:
+        if self.status is not None or self._absurd:
             return
         if status < 200 and status != 101:
             self.headers = []
-            self._absurd = self._absurd or status < 100
+            self._absurd = status < 100
             return
         self.status = status
         self._idle_size = 0

@@ -105,6 +105,24 @@ def test_interim_responses_are_passed_over() -> None:
     assert got.headers == [(b"Content-Length", b"1")]
 
 
+@pytest.mark.parametrize("cut", range(17, 45))
+def test_a_header_may_go_on_in_the_next_line(cut: int) -> None:
+    said = b"HTTP/1.1 200 OK\r\nX-A: one\r\n two\r\nContent-Length:\r\n 1\r\n\r\nx"
+    got = response()
+    got.feed(said[:cut])
+    got.feed(said[cut:])
+    assert (got.status, got.complete, got.take()) == (200, True, b"x")
+    assert got.headers == [(b"X-A", b"one two"), (b"Content-Length", b"1")]
+
+
+@pytest.mark.parametrize("value", [b"a\0b", b"\x1b[31mred", b"a\x7f", b"a\r\n \0", b"a\rb"])
+def test_a_control_character_in_a_header_is_no_http(value: bytes) -> None:
+    got = response()
+    with pytest.raises(BadAnswer, match="the answer is not HTTP"):
+        got.feed(b"HTTP/1.1 200 OK\r\nX-A: " + value + b"\r\nContent-Length: 1\r\n\r\nx")
+    assert got.status is None
+
+
 def test_bytes_after_the_message_are_none_of_ours() -> None:
     got = response()
     got.feed(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nokHTTP/1.1 500 No\r\n\r\n\0garbage")

@@ -141,6 +141,7 @@ HEADS = (
     Case(name="a length that no integer holds", play=says(head("200 OK", f"Content-Length: {10**30}"), good), **NONSENSE),
     Case(name="a length in words", play=says(head("200 OK", "Content-Length: many"), good), **NONSENSE),
     Case(name="headers with terminal escapes", play=says(head("200 OK", "X-Request-Id: \x1b[31mred"), good), **NONSENSE),
+    Case(name="a header that goes on in the next line", play=says(head("200 OK", "X-Long: begins\r\n and ends"), good), outcome=OK, plain=OK),
     Case(name="headers in another alphabet", play=says(head("200 OK", "Server: \xff\xfe"), good), outcome=OK, plain=OK),
 )  # fmt: skip
 
