@@ -198,6 +198,39 @@ async def test_what_fails_five_times_while_others_pass_is_given_up_and_told_else
     assert "It said: bad [i1#1]" in spare.texts[0]
 
 
+async def test_those_that_pass_need_not_come_right_behind_one_that_fails() -> None:
+    ops, spare = Channel(lambda title: REFUSED if title == "bad" else SENT), Channel()
+    office = Office({"ops": ops, "spare": spare}, reports=["spare"])
+    async with office.open():
+        office.owe(message("bad"))
+        await settled(office, 1)
+        for number, wait in enumerate((5, 10, 20, 40), 1):
+            office.later(wait - 2.5)
+            office.owe(message(f"good {number}", incident=f"other {number}"))
+            await settled(office, 2 * number)
+            office.later(2.5)
+            await settled(office, 2 * number + 1)
+        await until(lambda: bool(spare.heard))
+    assert office.fates("i1#1@ops") == ["later"] * 4 + ["dead"]
+    assert spare.heard == ["UNDELIVERED: bad"]
+
+
+async def test_where_as_many_others_fail_as_pass_it_is_the_service() -> None:
+    ops, spare = Channel(lambda title: SENT if title.startswith("lucky") else REFUSED), Channel()
+    office = Office({"ops": ops, "spare": spare}, reports=["spare"])
+    async with office.open():
+        office.owe(message("unlucky"))
+        for number, wait in enumerate((5, 10, 20, 40, 80, 160), 1):
+            await until(lambda: len(office.fates("i1#1@ops")) == number)  # noqa: B023
+            lucky, not_so = f"a{number}", f"b{number}"
+            office.owe(message(f"lucky {number}", incident=lucky), message("not so", incident=not_so))
+            await until(lambda: office.fates(f"{not_so}#1@ops") == ["later"])  # noqa: B023
+            assert office.fates(f"{lucky}#1@ops") == ["sent"]
+            office.later(wait)
+    assert set(office.fates("i1#1@ops")) == {"later"}
+    assert spare.heard == []
+
+
 async def test_a_channel_that_goes_down_in_a_burst_poisons_nothing() -> None:
     """Ten endpoints fail at once, three messages pass, then the service limits our rate for minutes."""
     passed: list[str] = []
