@@ -35,6 +35,7 @@ MOST_HANGING = 3
 LOOK_AGAIN_S = 1.0
 SUSPICIONS = 3
 """A message is poison only if so often others got through between two of its failures."""
+GONE = "this channel is no longer configured"
 SHORTEST_KEY = 8
 """Characters."""
 
@@ -305,8 +306,10 @@ class Notifier:
             batch = _due(line, self._now())
             if batch is None or line.hanging >= MOST_HANGING:
                 line.wake.clear()
+                # `wait_for` would forget that we were cancelled, if we were woken in the same moment.
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(line.wake.wait(), LOOK_AGAIN_S)
+                    async with asyncio.timeout(LOOK_AGAIN_S):
+                        await line.wake.wait()
                 continue
             delivery = await self._send(line, [message.alert for message in batch])
             # Durable before the next one leaves: a crash can repeat one message, not several.
@@ -336,7 +339,8 @@ class Notifier:
         line.hanging += 1
         threading.Thread(target=work, name=f"channel {line.name}", daemon=True).start()
         try:
-            return await asyncio.wait_for(done, self._send_s)
+            async with asyncio.timeout(self._send_s):
+                return await done
         except TimeoutError:
             return Delivery(sent=False, error=f"no answer within {self._send_s:g} s; it may still arrive")
 
@@ -383,7 +387,7 @@ class Notifier:
     # Dead letters
 
     def _give_up(self, channel: str, lost: list[Owed]) -> None:
-        why = "this channel is no longer configured"
+        why = GONE
         log.warning("alert.dead", channel=channel, keys=[one.alert.key for one in lost], reason=why)
         for step in self._dead(channel, lost, lost[0].attempts, why):
             self._put(step)
@@ -409,10 +413,10 @@ class Notifier:
         message = Message(
             f"UNDELIVERED: {newest.title}",
             (
-                f'The channel "{dead_channel}" did not take this message: {why}.',
+                f'The channel "{dead_channel}" did not take this message: {why.rstrip(".")}.',
                 f"It said: {newest.title} {newest.reference}",
                 *(["Nor did it take these:", *earlier] if earlier else []),
-                f"Do: check the channel's URL and the service, then `uptoken alert test {dead_channel}`.",
+                f"Do: {_mend(dead_channel, why)}",
             ),
         )
         return owed(
@@ -424,6 +428,12 @@ class Notifier:
             channels=[max(others, key=_passed).name],
             at=now,
         )
+
+
+def _mend(channel: str, why: str) -> str:
+    if why == GONE:
+        return f"nothing, if [channel.{channel}] was taken out of the config on purpose; else put it back."
+    return f"check the channel's URL and the service, then `uptoken alert test {channel}`."
 
 
 def _passed(line: _Line) -> int:
