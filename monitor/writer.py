@@ -20,7 +20,7 @@ import structlog
 
 from monitor.core import identity
 from monitor.core.belief import Belief, Event, Rules, advance
-from monitor.core.instant import Instant
+from monitor.core.instant import Instant, iso
 from monitor.core.slots import Gap, Segment
 from monitor.core.step import Checkpoint, Done, Known, Owed, Result, Step, to_json
 from monitor.store.engine import DatabaseAway, DatabaseRefused
@@ -119,7 +119,8 @@ class Writer:
         self._spool_lock = asyncio.Lock()
         self._database = ThreadPoolExecutor(1, "database")
         self._disk = ThreadPoolExecutor(1, "spool")
-        self.health = Health(progress=monotonic())
+        # One that was spooling when we came has been away for longer, but nobody knows since when.
+        self.health = Health(progress=monotonic(), away_since=now() if self._spooling else None)
         self.fatal: asyncio.Future[Exception] = asyncio.get_running_loop().create_future()
 
     # Deciding
@@ -355,7 +356,7 @@ class Writer:
                 return False
             await self._in(self._disk, self._spool.remove)
             self._spooling = False
-        log.info("database.back", away_since=self.health.away_since)
+        log.info("database.back", away_since=self.health.away_since and iso(self.health.away_since))
         self.health.away_since = None
         self.health.spooled_bytes = 0
         return True

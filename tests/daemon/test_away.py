@@ -5,6 +5,7 @@ from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 
+from monitor.core.instant import from_iso
 from tests.support.away import TOLD_S, another_cluster, check_told_once, configure, without_database
 from tests.support.both import at_once, stage
 from tests.support.daemon import Home
@@ -55,7 +56,7 @@ def test_a_kill_while_the_database_is_away_loses_nothing(
         second.kill()
         third = home.ready()
         third.wait("probe.stored", count=4)
-    third.wait("database.back")
+    assert from_iso(third.wait("database.back")["away_since"]) > 0
     assert third.stop()[0] == 0
 
     records = home.records()
