@@ -354,11 +354,11 @@ class Daemon:
         vigil = Vigil(self._reports(), self._config.site.timezone, start.spell)
         watch = Watch(gate, self._waking, vigil, self._clock.monotonic())
         sight = self._sight(start, writer, transports)
-        pipeline, schedule, reception = self._probing(
-            start, writer, transports, gate=gate, watch=watch, sight=sight
-        )
         chores = Upkeep(
             writer=writer, rules=self._rules, maintenance=self._config.maintenance, now=self._clock.now
+        )
+        pipeline, schedule, reception = self._probing(
+            start, writer, transports, gate=gate, watch=watch, sight=sight, chores=chores
         )
         self._catch_up(start, writer, chores)
         writing = asyncio.create_task(writer.run())
@@ -401,8 +401,11 @@ class Daemon:
         gate: Gate,
         watch: Watch,
         sight: Sight,
+        chores: Upkeep,
     ) -> tuple[Pipeline, Schedule, Reception]:
         def stood_still() -> None:
+            # First: what maintenance covered is in no gap.
+            chores.stood_still()
             pipeline.suspended()
             reception.stood_still()
             watch.stood_still()
@@ -488,9 +491,10 @@ class Daemon:
             elif needs_tick(belief, rules, now):
                 writer.record(endpoint, Tick())
         commands, announced = start.asked
-        chores.announce(announced)
+        if start.journal is not None:
+            chores.announce(announced)
         if start.stopped.beat_at is not None:
-            chores.missed_maintenance(start.stopped.beat_at)
+            chores.catch_up(start.stopped.beat_at)
         chores.carry_out(commands)
         chores.tick()
 
@@ -587,7 +591,7 @@ class Daemon:
             "kernel_stamps": self._kernel_stamps,
             "blind_since": parts.sight.blind and iso(parts.sight.blind.started),
             "held_results": parts.sight.holding,
-            "missed": {str(reason): count for reason, count in beats.missed.items()},
+            "missed": {str(reason): count for reason, count in health.missed.items()},
             "clock_steps": beats.clock_steps,
             "reports_heard": parts.reception.tally.heard,
             "reports_refused": parts.reception.tally.refused,
