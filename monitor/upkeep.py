@@ -4,6 +4,7 @@ Each part reads something and hands events to the writer; none decides anything 
 """
 
 import gc
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +25,7 @@ from monitor.core.belief import (
 from monitor.core.instant import Instant, iso
 from monitor.core.slots import merged
 from monitor.core.step import Done, Step
-from monitor.store.journal import Announced, Command
+from monitor.store.journal import Announced, Command, Stopped
 from monitor.store.spool import in_pieces, write_atomically
 from monitor.writer import Writer
 
@@ -226,11 +227,14 @@ def sweep_all() -> None:
 # What the page reads when the database is away
 
 
-def status(beliefs: Iterable[Belief], now: Instant, daemon: Mapping[str, Any]) -> dict[str, Any]:
+def status(
+    beliefs: Iterable[Belief], now: Instant, daemon: Mapping[str, Any], *, stopped: bool = False
+) -> dict[str, Any]:
     """The heartbeat as `status.json` tells it: the daemon, and what it believes."""
     return {
         "generated_at": iso(now),
         "at": now,
+        "stopped_at": now if stopped else None,
         "daemon": dict(daemon),
         "endpoints": {belief.endpoint: _belief(belief) for belief in beliefs},
     }
@@ -249,3 +253,12 @@ def _belief(belief: Belief) -> dict[str, Any]:
 def write_status(path: Path, document: Mapping[str, Any]) -> None:
     """Replace the file at once: a reader sees the old one or the new one."""
     write_atomically(path, in_pieces(document))
+
+
+def how_it_ended(path: Path) -> Stopped:
+    """What the file tells of the daemon that wrote it last; nothing where there is none that can be read."""
+    try:
+        document = json.loads(path.read_bytes())
+        return Stopped(beat_at=Instant(int(document["at"])), cleanly=document.get("stopped_at") is not None)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return Stopped(beat_at=None, cleanly=False)
