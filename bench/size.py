@@ -11,6 +11,7 @@ from random import Random
 
 from bench import past
 from bench.report import Table, against
+from monitor.core.blot import Blot
 from monitor.core.evidence import gather, store
 from monitor.core.observation import Observation
 from monitor.core.outcome import Outcome
@@ -85,7 +86,7 @@ def _of_evidence() -> float:
 def _broken_off(seen: past.Seen, chance: Random) -> bytes:
     """Of a stream of 64 chunks, in 24 reads, each of which tells of its id and of words by chance."""
     line = Timeline(start=0.0, dns_s=0.001, connect_s=0.012, tls_s=0.02, request_sent=0.04, headers=0.4)
-    trace = Trace("POST", "https://api.acme.example/v1/chat/completions", 311, str)
+    trace = Trace("POST", "https://api.acme.example/v1/chat/completions", 311)
     answer, at = f"chatcmpl-{chance.getrandbits(96):024x}", 0.6
     for number in range(64):
         at += chance.uniform(0.005, 0.012)
@@ -107,6 +108,7 @@ def _broken_off(seen: past.Seen, chance: Random) -> bytes:
         location="default",
         protocol="openai-chat",
         model="quick",
+        blot=Blot(()),
     )
     return store(found)
 

@@ -128,8 +128,10 @@ async def uptoken(plan: Plan) -> None:
     config = _config(plan, Path(sys.argv[2]))
     secrets: Secrets = resolve(config, {}, None, None)
     async with open_transports() as transports:
+        blot = compose.blot(config, secrets)
         watched = [
-            compose.watched(one, compose.rules(config, one), secrets, transports) for one in config.endpoints
+            compose.watched(one, compose.rules(config, one), secrets, blot, transports)
+            for one in config.endpoints
         ]
 
         async def probe(number: int) -> Report:

@@ -12,9 +12,8 @@ import resource
 import secrets as randomness
 import signal
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +28,7 @@ from monitor.config.where import database_url
 from monitor.core import overload
 from monitor.core.alert import Kind
 from monitor.core.belief import Removed, Rules, Tick, needs_tick
+from monitor.core.budget import Spent, day_of
 from monitor.core.instant import DAY, Instant, Span, iso
 from monitor.core.outcome import Blame
 from monitor.core.overload import to_status
@@ -42,7 +42,7 @@ from monitor.store import lock, migrate, prune
 from monitor.store.engine import Database, DatabaseAway
 from monitor.store.journal import Announced, Command, Journal, Stopped
 from monitor.store.lock import Deposed, Ownership, acquire, renew
-from monitor.store.spool import CHECKPOINT, Spool, SpoolDamaged, load_checkpoint
+from monitor.store.spool import CHECKPOINT, REFUSED, Spool, SpoolDamaged, load_checkpoint, set_aside
 from monitor.strain import Gate, Vigil, Watch
 from monitor.strain import Held as Spell
 from monitor.transport.door import Door
@@ -73,7 +73,11 @@ class Unready(Exception):
     """The daemon cannot start; the text says why and what to do."""
 
 
-class _StandBy(Exception):
+class _NotYet(Exception):
+    """The daemon cannot begin at this moment; the text says why."""
+
+
+class _StandBy(_NotYet):
     """Another daemon decides here; the text says where."""
 
 
@@ -118,7 +122,6 @@ class Start:
     known: Checkpoint
     stopped: Stopped
     asked: tuple[list[Command], list[Announced]]
-    spent: Mapping[str, Decimal]
     spell: Spell | None = None
     """That it was too busy to time well, which it told and did not see the end of."""
 
@@ -129,6 +132,7 @@ class Daemon:
     def __init__(self, config: Config, secrets: Secrets, state_dir: Path, clock: Clock = SYSTEM) -> None:
         self._config = config
         self._secrets = secrets
+        self._blot = compose.blot(config, secrets)
         self._state_dir = state_dir
         self._clock = clock
         self._end = asyncio.Event()
@@ -225,7 +229,7 @@ class Daemon:
         while not self._end.is_set():
             try:
                 return await asyncio.to_thread(self._try_to_begin)
-            except (_StandBy, DatabaseAway) as why_not:
+            except (_NotYet, DatabaseAway) as why_not:
                 why = str(why_not)
             except SpoolDamaged as damage:
                 raise Unready(
@@ -241,7 +245,7 @@ class Daemon:
         return None
 
     def _try_to_begin(self) -> Start:
-        """In a thread. Raises DatabaseAway, or _StandBy while another daemon decides."""
+        """In a thread. Raises DatabaseAway, _NotYet, or _StandBy while another daemon decides."""
         self._claim_folder()
         try:
             self._leave_it_to_the_owner()
@@ -251,7 +255,7 @@ class Daemon:
             known = self._without_database()
             if known is None:
                 raise
-            return Start(None, known, upkeep.how_it_ended(self._state_dir / STATUS), ([], []), {})
+            return Start(None, known, upkeep.how_it_ended(self._state_dir / STATUS), ([], []))
         if journal is None:
             self._forget()
             raise _StandBy("standby: another daemon holds this database")
@@ -287,14 +291,16 @@ class Daemon:
         known = journal.load(
             {id_: r.degraded.over if r.degraded else Span(0) for id_, r in self._rules.items()}, now
         )
-        midnight = Instant(now - now % DAY)
-        spent = {id_: journal.spent(id_, midnight) for id_ in compose.scopes(self._config)}
+        midnight, today = Instant(now - now % DAY), day_of(now)
+        limited = compose.scopes(self._config)
+        spent = {id_: Spent(today, journal.spent(id_, midnight)) for id_ in limited}
+        known = replace(known, spent=spent)
         since = stopped.beat_at if stopped.beat_at is not None else now
         asked = journal.asked(since)
         spell = Spell.of(journal.newest_alerts(overload.INCIDENT))
         # Last, for until here it may be tried again, and how the daemon before us ended must be known.
         journal.begin(now, __version__)
-        return Start(journal, known, stopped, asked, spent, spell)
+        return Start(journal, known, stopped, asked, spell)
 
     def _newer(self, stored: Stopped) -> Stopped:
         """How the daemon before us ended: the database may have been away by then."""
@@ -311,11 +317,19 @@ class Daemon:
         while not self._spool.drained:
             steps, position = self._spool.take(MOST_AT_ONCE)
             if steps:
-                write_all(journal, steps, self._state_dir)
+                self._set_aside(write_all(journal, steps))
             self._spool.taken(position)
             count += len(steps)
         self._spool.remove()
         log.info("spool.drained", steps=count)
+
+    def _set_aside(self, refused: list[Step]) -> None:
+        """What the spool held and the database does not take. Raises _NotYet while the disk is full."""
+        try:
+            if refused:
+                set_aside(self._state_dir, refused)
+        except OSError as refusal:
+            raise _NotYet(f"{REFUSED} cannot be written (errno {refusal.errno})") from None
 
     def _without_database(self) -> Checkpoint | None:
         """What was known when the database was last seen."""
@@ -346,6 +360,7 @@ class Daemon:
             put=lambda step: writer.put(step),  # noqa: PLW0108
             keep=lambda step: writer.keep(step),  # noqa: PLW0108
             now=self._clock.now,
+            timezone=self._config.site.timezone,
         )
         writer = Writer(
             connect=self._take_back,
@@ -421,11 +436,14 @@ class Daemon:
         endpoints = compose.enabled(self._config)
         now = self._clock.now()
         scopes = compose.scopes(self._config)
-        watched = [compose.watched(one, self._rules[one.id], self._secrets, transports) for one in endpoints]
+        watched = [
+            compose.watched(one, self._rules[one.id], self._secrets, self._blot, transports)
+            for one in endpoints
+        ]
         pipeline = Pipeline(
             watched,
             writer=writer,
-            purse=Purse(scopes, compose.ledgers(self._config, scopes, start.spent, now)),
+            purse=Purse(scopes, compose.ledgers(self._config, scopes, start.known.spent, now)),
             concurrency={name: one.concurrency for name, one in self._config.providers.items()},
             salt=lambda: randomness.randbits(63),
             clock=self._clock,
@@ -461,6 +479,7 @@ class Daemon:
     ) -> Reception:
         reception = Reception(
             senders,
+            blot=self._blot,
             keep=lambda report: writer.keep(Step(report=report)),
             put=lambda report: writer.put(Step(report=report)),
             look=pipeline.look_now,
@@ -591,7 +610,9 @@ class Daemon:
             "in_flight": looks.in_flight,
             "confirmations": looks.confirmations,
             "bugs": looks.bugs,
+            "not_sent": {str(outcome): count for outcome, count in looks.refused.items()},
             "begun": beats.begun,
+            "begun_late": beats.begun_late,
             "lateness_ms": round(beats.lateness_ms, 3),
             "lateness_max_ms": round(beats.lateness_max_ms, 3),
             "loop_busy": round(scale.newest.busy, 4),
@@ -607,6 +628,9 @@ class Daemon:
             "held_results": parts.sight.holding,
             "missed": {str(reason): count for reason, count in health.missed.items()},
             "clock_steps": beats.clock_steps,
+            "suspensions": beats.suspensions,
+            "beats": beats.beats,
+            "beats_dropped": beats.dropped,
             "reports_heard": parts.reception.tally.heard,
             "reports_refused": parts.reception.tally.refused,
             "alerts_waiting": parts.notify.waiting,

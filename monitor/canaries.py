@@ -249,9 +249,9 @@ class Sight:
         writer: Writer,
         clock: Clock,
         *,
-        channels: Sequence[str] = (),
-        zone: tzinfo | None = None,
-        held: Blind | None = None,
+        channels: Sequence[str],
+        zone: tzinfo | None,
+        held: Blind | None,
     ) -> None:
         """`channels` want to hear of the monitor's own troubles; `held` was open when the daemon before
         us ended."""
@@ -263,6 +263,8 @@ class Sight:
         self._path = Path()
         self.blind = held
         """The record that is open."""
+        self._deaf_since = 0.0 if held is None else self._when(held.started)
+        """Its beginning in monotonic seconds; of the newest one where none is open."""
         self._lost: dict[Need, float] = {} if held is None else {held.need: 0.0}
         """What does not work, and when that was found out (monotonic seconds)."""
         self._mute = False
@@ -293,7 +295,11 @@ class Sight:
         """For how many seconds nobody can have reached us; None: they can. Lost names keep nobody away."""
         if self.blind is None or not self._lost.keys() - {Need.NAMES}:
             return None
-        return max(0.0, (self._clock.now() - self.blind.started) / SECOND)
+        return self._clock.monotonic() - self._deaf_since
+
+    def _when(self, past: Instant) -> float:
+        """That moment in monotonic seconds, by what the wall clock says now: it may be set later."""
+        return self._clock.monotonic() - max(0.0, (self._clock.now() - past) / SECOND)
 
     async def settle(self, look: Look) -> Verdict:
         """The verdict that holds, within 3 s; at once where there is nothing to doubt."""
@@ -402,6 +408,7 @@ class Sight:
         self._withdraw({need, gone}, started, why)
         if self.blind is None:
             self.blind = Blind(started=started, ended=None, need=gone, reason=why)
+            self._deaf_since = self._when(started)
             self._writer.put(Step(blind=self.blind))
             log.warning("daemon.blind", since=iso(started), reason=why)
             self._aside(self._look_out(BLIND_EVERY_S))

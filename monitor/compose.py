@@ -1,9 +1,10 @@
 """From the config to the values that the running parts want; computed once."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 from monitor.config import proxy as proxies
 from monitor.config.cost import price_of
@@ -11,11 +12,14 @@ from monitor.config.secrets import Secrets
 from monitor.config.settings import LOCATION, Config, Degraded, EndpointSettings
 from monitor.core.alert import Route, Subject
 from monitor.core.belief import Rules
+from monitor.core.blot import Blot, secrets_in
 from monitor.core.budget import (
+    FREE,
     Budget,
     Ledger,
     Reach,
     Scope,
+    Spent,
     day_of,
     worst_case_cost,
 )
@@ -39,7 +43,32 @@ def grid(endpoint: EndpointSettings) -> Grid:
     return Grid(interval, phase_of(endpoint.id, interval))
 
 
-def watched(endpoint: EndpointSettings, rules: Rules, secrets: Secrets, transports: Transports) -> Watched:
+def blot(config: Config, secrets: Secrets) -> Blot:
+    """What knows every secret of this process, also those that stand in a URL."""
+    asked = [value for one in enabled(config) for url in _urls(one) for value in secrets_in(url)]
+    public = [text for one in enabled(config) for text in _public(one)]
+    return Blot([*secrets.values, *asked, *map(unquote, asked)], public)
+
+
+def _urls(endpoint: EndpointSettings) -> Iterator[str]:
+    """What it asks, as it stands in the file."""
+    texts = (getattr(endpoint, key, None) for key in ("url", "base_url"))
+    return (text for text in texts if isinstance(text, str))
+
+
+def _public(endpoint: EndpointSettings) -> Iterator[str]:
+    """What is no secret of it, whatever else the same word may be."""
+    yield from (endpoint.id, endpoint.name, endpoint.provider_name, endpoint.model_name or "")
+    yield from (urlsplit(url).hostname or "" for url in _urls(endpoint))
+    for key in ("address", "server_name", "query", "server"):
+        text = getattr(endpoint, key, None)
+        if isinstance(text, str):
+            yield text
+
+
+def watched(
+    endpoint: EndpointSettings, rules: Rules, secrets: Secrets, blot: Blot, transports: Transports
+) -> Watched:
     """Everything that a look at the endpoint needs. Raises OSError or ValueError for a bad CA file."""
     look = registry()[endpoint.protocol].prepare(endpoint, secrets.of)
     worst = look.worst_case
@@ -57,6 +86,7 @@ def watched(endpoint: EndpointSettings, rules: Rules, secrets: Secrets, transpor
         connect_s=endpoint.connect_timeout.total_seconds(),
         protocol=endpoint.protocol,
         location=LOCATION,
+        blot=blot,
         price=price,
         worst_cost=worst_case_cost(price, worst.input_tokens or 0, worst.output_tokens or 0),
         mailbox=look.mailbox if isinstance(look, Listening) else None,
@@ -79,7 +109,7 @@ def rules(config: Config, endpoint: EndpointSettings) -> Rules:
         subject=Subject(
             id=endpoint.id,
             provider=endpoint.provider_name,
-            model=_called(endpoint),
+            model=endpoint.called,
             link=None if base is None else f"{base.rstrip('/')}/endpoints/{endpoint.id}",
             status_page=endpoint.status_page,
             timezone=config.site.timezone,
@@ -95,12 +125,6 @@ def rules(config: Config, endpoint: EndpointSettings) -> Rules:
         degraded=None if endpoint.degraded is None else _degraded(endpoint.degraded),
         routes=tuple(Route(name, frozenset(config.channels[name].on)) for name in names),
     )
-
-
-def _called(endpoint: EndpointSettings) -> str:
-    """What an alert calls it, so that it is not taken for its sibling."""
-    name = endpoint.model_name or endpoint.name
-    return name if endpoint.also_of is None else f"{name} over {endpoint.protocol}"
 
 
 def gone(config: Config, endpoint: str) -> Rules:
@@ -153,16 +177,17 @@ def scopes(config: Config) -> dict[str, tuple[Scope, ...]]:
 
 
 def ledgers(
-    config: Config, whose: Mapping[str, Iterable[Scope]], spent: Mapping[str, Decimal], now: Instant
+    config: Config, whose: Mapping[str, Iterable[Scope]], spent: Mapping[str, Spent], now: Instant
 ) -> list[Ledger]:
-    """What each budget has left today, `spent` being the sum of the day by endpoint."""
+    """What each budget has left today, after what each endpoint has spent."""
+    today = day_of(now)
     sums: dict[Scope, Decimal] = {}
     for endpoint, limited in whose.items():
         for scope in limited:
-            sums[scope] = sums.get(scope, Decimal(0)) + spent.get(endpoint, Decimal(0))
+            sums[scope] = sums.get(scope, FREE) + (spent[endpoint].on(today) if endpoint in spent else FREE)
     limits = _limits(config)
     return [
-        Ledger(scope=scope, day=day_of(now), budget=Budget(limits[scope]), spent=amount)
+        Ledger(scope=scope, day=today, budget=Budget(limits[scope]), spent=amount)
         for scope, amount in sums.items()
     ]
 

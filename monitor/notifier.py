@@ -13,6 +13,7 @@ import sys
 import threading
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import tzinfo
 from typing import TYPE_CHECKING, Literal, Protocol
 
 import structlog
@@ -251,16 +252,18 @@ class Notifier:
         put: Callable[[Step], None],
         keep: Callable[[Step], Awaitable[None]],
         now: Callable[[], Instant],
+        timezone: tzinfo | None = None,
         send_s: float = SEND_S,
     ) -> None:
         """`reports` are the channels that want to hear of the monitor's own troubles. `put` hands a
-        step to the writer, `keep` also waits until it is durable.
+        step to the writer, `keep` also waits until it is durable. `timezone` is the site's.
         """
         self._lines = {name: _Line(name, send) for name, send in channels.items()}
         self._reports = reports
         self._put = put
         self._keep = keep
         self._now = now
+        self._timezone = timezone
         self._send_s = send_s
         self.tasks: list[asyncio.Task[None]] = []
         """They never end; one that does has failed."""
@@ -318,7 +321,7 @@ class Notifier:
 
     async def _send(self, line: _Line, backlog: Sequence[Alert]) -> Delivery:
         """In a daemon thread: one that hangs must not keep the process from ending."""
-        title, text = as_one(backlog)
+        title, text = as_one(backlog, self._timezone)
         tone = _TONES.get(backlog[-1].kind, "info")
         loop = asyncio.get_running_loop()
         done: asyncio.Future[Delivery] = loop.create_future()

@@ -16,13 +16,14 @@ from monitor.canaries import Sight
 from monitor.clock import Clock
 from monitor.core import evidence, identity
 from monitor.core.belief import Belief, Look, Quiet, Rules, confirmation_at, throttled_until
+from monitor.core.blot import Blot, cleared
 from monitor.core.budget import FREE, Price, cost_usd
 from monitor.core.figures import Figures
 from monitor.core.headroom import Headroom
 from monitor.core.headroom import read as read_limits
-from monitor.core.instant import MILLISECOND, SECOND, Instant, iso
+from monitor.core.instant import SECOND, Instant, say
 from monitor.core.integrity import NO_FLAW, Flaw, flaws
-from monitor.core.observation import Observation
+from monitor.core.observation import Observation, Usage
 from monitor.core.outcome import Outcome
 from monitor.core.report import Mailbox, Standing
 from monitor.core.slots import Gap, GapReason, Grid
@@ -52,6 +53,8 @@ class Watched:
     connect_s: float
     protocol: str
     location: str
+    blot: Blot
+    """Every secret of this process."""
     price: Price | None = None
     worst_cost: Decimal = FREE
     """USD of one probe at most; 0 where there is no price."""
@@ -81,14 +84,17 @@ async def look_once(watched: Watched, learnt: Learnt, nonce: str, clock: Clock) 
     at = clock.now()
     timeline = Timeline(start=clock.monotonic())
     limits = Limits(deadline=timeline.start + watched.timeout_s, connect_s=watched.connect_s)
-    observation = await watched.look.look(watched.wire, timeline, limits, nonce, learnt.protocol)
-    headroom = _headroom(observation, at)
+    told = await watched.look.look(watched.wire, timeline, limits, nonce, learnt.protocol)
+    observation = cleared(told, watched.blot)
+    received = _received(observation, at)
+    headroom = _headroom(observation, received)
     verdict = judge(
         observation,
         watched.look.expect,
         learnt,
         model=watched.look.model,
         limits=() if headroom is None else headroom.limits,
+        received_at=received,
     )
     known, events = identity.notice(
         verdict.learnt.known,
@@ -102,27 +108,34 @@ async def look_once(watched: Watched, learnt: Learnt, nonce: str, clock: Clock) 
         at=at,
         observation=observation,
         verdict=verdict,
-        cost_usd=_cost(watched.price, verdict.figures),
+        cost_usd=_cost(watched.price, verdict.figures, observation.usage),
         flaws=flaws(observation, verdict),
         events=tuple(events),
         headroom=headroom,
     )
 
 
-def _headroom(seen: Observation, began: Instant) -> Headroom | None:
+def _received(seen: Observation, began: Instant) -> Instant | None:
+    """When the reply came, by our own clock."""
     if seen.timeline.headers is None:
         return None
-    received = Instant(began + round((seen.timeline.headers - seen.timeline.start) * SECOND))
+    return Instant(began + round((seen.timeline.headers - seen.timeline.start) * SECOND))
+
+
+def _headroom(seen: Observation, received: Instant | None) -> Headroom | None:
+    if received is None:
+        return None
     limits = read_limits(seen.headers, received)
     return Headroom(received, limits) if limits else None
 
 
-def _cost(price: Price | None, figures: Figures) -> Decimal | None:
+def _cost(price: Price | None, figures: Figures, said: Usage | None) -> Decimal | None:
     return cost_usd(
         price,
         input_tokens=figures.input_tokens,
         output_tokens=figures.output_tokens,
         cached_tokens=figures.cached_tokens,
+        written_tokens=None if said is None else said.written_tokens,
     )
 
 
@@ -138,6 +151,8 @@ class _Place:
     """Its slot lies in maintenance, so its result counts nowhere, whenever it ends."""
     began: Instant = Instant(0)
     """Start of the look that runs; 0 while it waits for its turn."""
+    began_s: float = 0.0
+    """The same on the clock that nobody can step, monotonic seconds."""
     rations: dict[Outcome, Instant] = field(default_factory=dict)
     """How much evidence of each outcome was kept of late."""
     suspended: bool = False
@@ -156,7 +171,8 @@ class Tally:
     set_aside: int = 0
     """Those of them that could not be timed: `self_overload`."""
     bugs: int = 0
-    refused: dict[str, int] = field(default_factory=dict)
+    refused: dict[Outcome, int] = field(default_factory=dict)
+    """Slots that were due and not probed."""
 
 
 class Pipeline:
@@ -172,13 +188,13 @@ class Pipeline:
         salt: Callable[[], int],
         clock: Clock,
         finished: Callable[[str], None],
-        gate: Gate | None = None,
-        sight: Sight | None = None,
+        gate: Gate,
+        sight: Sight,
     ) -> None:
         """`concurrency` bounds the looks at once by provider, `gate` all of them; `salt` gives 64
         random bits; `finished` hears when an endpoint is free again; `sight` decides whether a
-        failure was our own (None: it never is)."""
-        self.gate = gate or Gate()
+        failure was our own."""
+        self.gate = gate
         self._sight = sight
         self._places = {one.id: _Place(one) for one in watched}
         self._writer = writer
@@ -229,8 +245,8 @@ class Pipeline:
         until = throttled_until(belief, watched.rules.interval, now)
         if until is not None:
             return Outcome.RATE_LIMITED, (
-                f"throttled; next look at {iso(watched.grid.next(until))},"
-                f" because the provider asked us to wait until {iso(until)}"
+                "throttled; not asked, because the provider wanted to be left alone"
+                f" for another {say(until - now)}"
             )
         refused = self._purse.reserve(watched.id, watched.worst_cost, now)
         return None if refused is None else (Outcome.BUDGET_EXHAUSTED, refused.reason)
@@ -279,7 +295,7 @@ class Pipeline:
         self.tally.in_flight += 1
         try:
             learnt = self._writer.belief(watched.id).learnt
-            place.began = self._clock.now()
+            place.began, place.began_s = self._clock.now(), self._clock.monotonic()
             seen = await look_once(watched, learnt, f"{salt:016x}", self._clock)
         except Exception:
             log.exception("probe.bug", endpoint=watched.id)
@@ -293,19 +309,19 @@ class Pipeline:
         self, place: _Place, slot: Instant, seen: Seen, salt: int, *, scheduled: bool
     ) -> Look | None:
         """Decide and store. A look that is held keeps nobody waiting but the endpoint's own next one."""
-        watched, sight = place.watched, self._sight
-        if sight is not None and not place.suspended:
-            try:
-                seen = await self._decided(watched, seen, sight)
-            except Exception:
-                log.exception("probe.bug", endpoint=watched.id)
-                self._note_bug(watched, slot, scheduled=scheduled)
-                return None
-        if place.suspended:
-            stood = "the monitor or its host stood still during this probe, so its times mean nothing"
-            self._store_unseen(watched, slot, Outcome.SELF_OVERLOAD, stood, scheduled=scheduled)
+        watched = place.watched
+        try:
+            if not place.suspended:
+                seen = await self._decided(watched, seen)
+            if not place.suspended:
+                return self._store(watched, slot, seen, salt, scheduled=scheduled)
+        except Exception:
+            log.exception("probe.bug", endpoint=watched.id)
+            self._note_bug(watched, slot, scheduled=scheduled)
             return None
-        return self._store(watched, slot, seen, salt, scheduled=scheduled)
+        stood = "the monitor or its host stood still during this probe, so its times mean nothing"
+        self._store_unseen(watched, slot, Outcome.SELF_OVERLOAD, stood, scheduled=scheduled)
+        return None
 
     def _missed(self, watched: Watched, slot: Instant, *, scheduled: bool) -> GapReason | None:
         """Why nothing can be seen at this slot any more, or yet."""
@@ -324,10 +340,10 @@ class Pipeline:
         detail = "the monitor itself failed at this probe; its log says where"
         self._store_unseen(watched, slot, Outcome.INTERNAL_ERROR, detail, scheduled=scheduled)
 
-    async def _decided(self, watched: Watched, seen: Seen, sight: Sight) -> Seen:
+    async def _decided(self, watched: Watched, seen: Seen) -> Seen:
         """The look with the verdict that holds, at most 3 s later: the failure may be our own."""
         before = self._writer.belief(watched.id).last_outcome
-        verdict = await sight.settle(
+        verdict = await self._sight.settle(
             canaries.Look(
                 endpoint=watched.id,
                 vendor=watched.provider,
@@ -410,6 +426,7 @@ class Pipeline:
                 location=watched.location,
                 protocol=watched.protocol,
                 model=watched.look.model,
+                blot=watched.blot,
             )
         )
 
@@ -428,10 +445,10 @@ class Pipeline:
         sent: bool = True,
     ) -> None:
         """A slot that is accounted for, though there is nothing to measure but how far it came."""
-        now = self._clock.now()
-        at = self._places[watched.id].began if sent else now
-        at = at or now
-        figures = Figures(total_ms=max(0, now - at) / MILLISECOND)
+        place = self._places[watched.id]
+        began = place.began if sent else Instant(0)
+        at = began or self._clock.now()
+        figures = Figures(total_ms=(self._clock.monotonic() - place.began_s) * 1000.0 if began else 0.0)
         self._purse.settle(watched.id, None)
         learnt = self._writer.belief(watched.id).learnt
         verdict = Verdict(outcome=outcome, detail=detail, figures=figures, learnt=learnt)
@@ -444,7 +461,7 @@ class Pipeline:
             outcome=outcome,
             sent=sent,
             figures=figures,
-            maintenance=self._places[watched.id].maintenance,
+            maintenance=place.maintenance,
             detail=detail,
         )
         look = Look(at=at, scheduled=scheduled, verdict=verdict)

@@ -17,6 +17,7 @@ from urllib.parse import parse_qsl
 import structlog
 
 from monitor.clock import Clock
+from monitor.core.blot import Blot
 from monitor.core.instant import SECOND, Instant
 from monitor.core.observation import DETAIL_KEPT, clean
 from monitor.core.report import Mailbox, Report, Word
@@ -74,7 +75,7 @@ class _Place:
 
 
 class Reception:
-    """Everything is called on the event loop.
+    """Everything is called on the event loop. What a sender says is kept without what `blot` knows.
 
     `keep` makes a report durable and returns when it is; `put` does not wait for that. `look` takes an
     extra look at an endpoint. `deaf` says for how many seconds our own network has been lost, so that
@@ -85,15 +86,17 @@ class Reception:
         self,
         senders: Iterable[Sender],
         *,
+        blot: Blot,
         keep: Callable[[Report], Awaitable[None]],
         put: Callable[[Report], None],
         look: Callable[[str], None],
         clock: Clock,
-        deaf: Callable[[], float | None] = lambda: None,
+        deaf: Callable[[], float | None],
     ) -> None:
         # A look into a table by a digest with a key of ours tells nobody how near a guess came.
         self._key = randomness.token_bytes(32)
         self._places = {self._digest(one.token.encode()): _Place(one) for one in senders}
+        self._blot = blot
         self._keep, self._put, self._look, self._clock = keep, put, look, clock
         self._deaf = deaf
         self._stopping = False
@@ -178,7 +181,7 @@ class Reception:
             return STOPPING
         message = said.message
         if message is not None:
-            message = clean(message.replace(place.sender.token, "***"), DETAIL_KEPT)
+            message = self._blot.hide(clean(message, 2 * DETAIL_KEPT))[:DETAIL_KEPT]
         report = Report(
             endpoint=place.sender.endpoint,
             at=self._clock.now(),

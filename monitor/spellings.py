@@ -1,9 +1,10 @@
-"""The ways in which a secret may come back: what a server quotes, and what a library prints."""
+"""The ways in which a library may print a secret, for the log; what servers say goes through `core.blot`."""
 
 import json
-from base64 import b64encode, urlsafe_b64encode
 from collections.abc import Iterator
 from urllib.parse import quote, quote_plus
+
+from monitor.core.blot import base64_forms
 
 SHORTEST_SECRET = 4
 """Characters. A shorter one would be found in half of all words, and hide them instead of itself."""
@@ -20,22 +21,9 @@ def forms(secret: str) -> Iterator[str]:
         yield from (quoted, repr(quoted)[1:-1], in_json, in_json.replace("/", r"\/"))
     for quoted in (quote(raw), quote(raw, safe=""), quote_plus(raw)):
         yield from (quoted, _with_small_hex(quoted))
-    yield from _base64_forms(raw)
+    yield from (form for form in base64_forms(raw) if len(form) >= SHORTEST_SECRET)
 
 
 def _with_small_hex(quoted: str) -> str:
     first, *others = quoted.split("%")
     return "".join([first, *(f"%{part[:2].lower()}{part[2:]}" for part in others)])
-
-
-def _base64_forms(raw: bytes) -> Iterator[str]:
-    """What `raw` looks like within something longer, e.g. `user:password` of Basic auth:
-    three ways, by how many bytes stand before it; without the ends that its neighbours share.
-    """
-    for before, shared in ((0, 0), (1, 2), (2, 3)):
-        padded = bytes(before) + raw
-        whole = len(padded) * 8 // 6
-        for encode in (b64encode, urlsafe_b64encode):
-            form = encode(padded).decode()[shared:whole]
-            if len(form) >= SHORTEST_SECRET:
-                yield form

@@ -25,7 +25,7 @@ from monitor.core.belief import (
 from monitor.core.instant import Instant, iso
 from monitor.core.slots import merged
 from monitor.core.step import Done, Step
-from monitor.store.journal import Announced, Command, Stopped
+from monitor.store.journal import Announced, Command, Order, Stopped
 from monitor.store.spool import in_pieces, write_atomically
 from monitor.writer import Writer
 
@@ -183,15 +183,20 @@ class Upkeep:
     # Operators
 
     def carry_out(self, commands: Iterable[Command]) -> None:
-        """Pause or resume what an operator named."""
+        """Do what operators asked for; what we do not know is not asked again."""
         for command in commands:
-            on = command.kind == "pause"
-            patterns = tuple(command.arguments["endpoints"])
-            meant = [one for one in self._rules if expression(patterns).fullmatch(one) is not None]
-            for endpoint in meant:
-                self._writer.record(endpoint, Hush(Quiet.PAUSED, on=on))
+            if command.kind in set(Order):
+                self._obey(Order(command.kind), tuple(command.arguments["endpoints"]))
+            else:
+                log.warning("operator.unknown", command=command.kind)
             self._writer.put(Step(done=Done(command.id, self._now())))
-            log.info("operator.obeyed", command=command.kind, endpoints=meant)
+
+    def _obey(self, order: Order, patterns: tuple[str, ...]) -> None:
+        """Pause or resume what was named."""
+        meant = [one for one in self._rules if expression(patterns).fullmatch(one) is not None]
+        for endpoint in meant:
+            self._writer.record(endpoint, Hush(Quiet.PAUSED, on=order is Order.PAUSE))
+        log.info("operator.obeyed", command=order, endpoints=meant)
 
 
 def settle() -> None:
@@ -247,6 +252,7 @@ def _belief(belief: Belief) -> dict[str, Any]:
         "reason": belief.reason,
         "classified": belief.classified,
         "outcome": belief.last_outcome,
+        "detail": belief.last_detail,
     }
 
 

@@ -6,9 +6,8 @@ Nothing leaves before it is durable. The rest of the daemon never waits for the 
 """
 
 import asyncio
-import json
 from collections import Counter, deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -22,11 +21,11 @@ from monitor.core import identity
 from monitor.core.belief import Belief, Event, QuietSpan, Rules, advance
 from monitor.core.instant import Instant, iso
 from monitor.core.slots import Gap, GapReason, Segment, outside
-from monitor.core.step import Checkpoint, Done, Known, Owed, Result, Step, remember_quiet, to_json
+from monitor.core.step import Checkpoint, Done, Known, Owed, Result, Step, remember_quiet
 from monitor.store.engine import DatabaseAway, DatabaseRefused
 from monitor.store.journal import Journal
 from monitor.store.lock import Deposed
-from monitor.store.spool import CHECKPOINT, Spool, save_checkpoint
+from monitor.store.spool import CHECKPOINT, REFUSED, Spool, save_checkpoint, set_aside
 
 log = structlog.get_logger()
 
@@ -114,6 +113,9 @@ class Writer:
         self._ended = dict(self._known.quiet)
         """Maintenance and pauses as they were decided, durable or about to be."""
         self._inbox = _Inbox()
+        self._refused: list[Step] = []
+        """By the database, and not set aside yet."""
+        self._aside: asyncio.Task[None] | None = None
         self._waiting: dict[int, asyncio.Future[None]] = {}
         """By identity of the step."""
         self._news = False
@@ -213,11 +215,14 @@ class Writer:
                     # Those that came meanwhile gather again: a transaction costs as much as ten of them.
                     continue
                 if self._closing:
+                    if self._aside is not None:
+                        await self._aside
                     return
         finally:
-            if drain is not None:
-                drain.cancel()
-                await asyncio.gather(drain, return_exceptions=True)
+            for task in (drain, self._aside):
+                if task is not None:
+                    task.cancel()
+                    await asyncio.gather(task, return_exceptions=True)
 
     def close(self) -> None:
         """Take nothing more: `run` writes what is waiting and returns."""
@@ -267,7 +272,7 @@ class Writer:
             return
         if not self._spooling and self._journal is not None:
             try:
-                await self._in(self._database, lambda: self._write(self._journal, batch))
+                await self._write(self._journal, batch)
                 return
             except DatabaseAway as away:
                 log.warning("database.away", reason=str(away))
@@ -278,19 +283,26 @@ class Writer:
 
     async def _to_spool(self, batch: list[Step]) -> None:
         """Append until the disk takes it: a full disk is waited for, never an excuse to forget."""
+
+        async def append() -> None:
+            async with self._spool_lock:
+                if not self._spool.is_open:
+                    await self._in(self._disk, partial(self._spool.start, self.checkpoint()))
+                self._start_spooling()
+                await self._in(self._disk, lambda: self._spool.append(batch))
+            self.health.spooled_bytes = self._spool.bytes_left
+
+        await self._until_taken(self._spool.path.name, append)
+
+    async def _until_taken(self, file: str, write: Callable[[], Awaitable[None]]) -> None:
+        """Try until the disk has room for it."""
         wait = FIRST_RETRY_S
         while True:
             try:
-                async with self._spool_lock:
-                    if not self._spool.is_open:
-                        await self._in(self._disk, partial(self._spool.start, self.checkpoint()))
-                    self._start_spooling()
-                    await self._in(self._disk, lambda: self._spool.append(batch))
-                self.health.spooled_bytes = self._spool.bytes_left
-                return
+                return await write()
             except OSError as refusal:
-                log.error("spool.refused", errno=refusal.errno, retry_s=wait)
-                self.health.last_error = f"the spool cannot be written (errno {refusal.errno})"
+                log.error("spool.refused", file=file, errno=refusal.errno, retry_s=wait)
+                self.health.last_error = f"{file} cannot be written (errno {refusal.errno})"
                 await asyncio.sleep(wait)
                 wait = min(LONGEST_RETRY_S, wait * 2)
 
@@ -299,10 +311,20 @@ class Writer:
             self._spooling = True
             self.health.away_since = self._now()
 
-    def _write(self, journal: Journal | None, batch: Sequence[Step]) -> None:
-        """In the database's thread."""
-        assert journal is not None
-        self.health.refused += write_all(journal, batch, self._state_dir)
+    async def _write(self, journal: Journal, batch: Sequence[Step]) -> None:
+        """Into the database what it takes, and aside what it refuses."""
+        self._refused += await self._in(self._database, lambda: write_all(journal, batch))
+        if self._refused and (self._aside is None or self._aside.done()):
+            # Nothing waits for it: everything else is durable, and there may be an alert among it.
+            self._aside = asyncio.create_task(self._set_aside())
+
+    async def _set_aside(self) -> None:
+        while self._refused:
+            some = tuple(self._refused)
+            append = partial(set_aside, self._state_dir, some)
+            await self._until_taken(REFUSED, partial(self._in, self._disk, append))
+            del self._refused[: len(some)]
+            self.health.refused += len(some)
 
     def _after(self, batch: Sequence[Step]) -> None:
         """They are durable: now the world may know."""
@@ -364,7 +386,10 @@ class Writer:
         journal = self._journal
         steps, position = await self._in(self._database, lambda: self._spool.take(MOST_AT_ONCE))
         if steps:
-            await self._in(self._database, lambda: self._write(journal, steps))
+            await self._write(journal, steps)
+        if self._aside is not None:
+            # Until then they stand in the spool.
+            await self._aside
         self._spool.taken(position)
         self.health.spooled_bytes = self._spool.bytes_left
         async with self._spool_lock:
@@ -410,21 +435,19 @@ class Writer:
             await self.save_checkpoint()
 
 
-def write_all(journal: Journal, batch: Sequence[Step], state_dir: Path) -> int:
-    """Write what the database takes. Rows that it refuses go to `refused.jsonl` and hold up no others.
+def write_all(journal: Journal, batch: Sequence[Step]) -> list[Step]:
+    """Write what the database takes; what it refuses holds up no others and is returned, to be set aside.
 
-    Returns how many were refused. Raises DatabaseAway or lock.Deposed.
+    Raises DatabaseAway or lock.Deposed: then all of `batch` is to be written again.
     """
     try:
         journal.write(batch)
     except DatabaseRefused as refusal:
         if len(batch) > 1:
-            return sum(write_all(journal, [step], state_dir) for step in batch)
+            return [step for each in batch for step in write_all(journal, [each])]
         log.error("step.refused", reason=str(refusal))
-        with (state_dir / "refused.jsonl").open("a") as file:
-            file.writelines(json.dumps(to_json(step)) + "\n" for step in batch)
-        return len(batch)
-    return 0
+        return list(batch)
+    return []
 
 
 def tell_stored(result: Result) -> None:

@@ -32,12 +32,33 @@ ALONE = (
 )
 """What looks at times so short that nothing else should run beside it."""
 
+TIMED = (
+    "canaries",
+    "cli",
+    "daemon",
+    "faults",
+    "namespaces",
+    "notifier",
+    "protocols",
+    "schedule",
+    "simulator",
+    "store",
+    "strain",
+    "transport",
+    "web",
+    "writer",
+)
+"""What looks at real sockets, processes and clocks, which a machine that is stopped for a moment may spoil."""
+LOOKS = 3
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     here = Path(__file__).parent
     for item in items:
         if any(item.path.is_relative_to(here / place) for place in ALONE):
             item.add_marker(pytest.mark.alone)
+        if any(item.path.is_relative_to(here / place) for place in TIMED):
+            item.add_marker(pytest.mark.flaky(reruns=LOOKS - 1))
 
 
 @pytest.fixture(scope="session")

@@ -1,13 +1,8 @@
-"""What explains a result: the paths we have, what came of them, and what the provider said.
-
-The newest migration that touches a table under a documented view calls
-`monitor.store.views.create`; take that call out of the older one.
-"""
+"""What explains a result: the paths we have, what came of them, and what the provider said."""
 
 import sqlalchemy as sa
 
 from alembic import op
-from monitor.store import views
 
 revision = "0002"
 down_revision = "0001"
@@ -19,7 +14,6 @@ def upgrade() -> None:
     _event()
     _create_blind()
     _add_headroom()
-    views.create(op.get_bind())
 
 
 def _create_reports() -> None:

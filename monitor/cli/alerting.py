@@ -3,10 +3,14 @@
 import logging
 import threading
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import click
 
 from monitor.cli.failure import FAILED, USAGE, Failure
+
+if TYPE_CHECKING:
+    from monitor.config.settings import Site
 
 
 @click.group()
@@ -32,7 +36,7 @@ def test(given: str | None, channel: str | None, *, as_json: bool) -> int:
     logs.configure(secrets=secrets.values)
     # What it has to say is in the result.
     logging.getLogger("apprise").propagate = False
-    results = _send_all({name: secrets.of(config.channels[name].url) for name in chosen}, config.site.name)
+    results = _send_all({name: secrets.of(config.channels[name].url) for name in chosen}, config.site)
     if as_json:
         printing.document([result.document() for result in results])
     else:
@@ -73,7 +77,7 @@ def _chosen(channels: list[str], wanted: str | None) -> list[str]:
     return [by_name[wanted.lower()]]
 
 
-def _send_all(urls: dict[str, str], site: str) -> list[Result]:
+def _send_all(urls: dict[str, str], site: "Site") -> list[Result]:
     """All at once, in threads that may be left behind in a service that hangs."""
     results: dict[str, Result] = {}
 
@@ -93,17 +97,20 @@ def _send_all(urls: dict[str, str], site: str) -> list[Result]:
     return [results.get(name) or Result(name, shown(url), False, late) for name, url in urls.items()]
 
 
-def _send(name: str, url: str, site: str) -> Result:
+def _send(name: str, url: str, site: "Site") -> Result:
     from monitor import clock, logs, notifier
     from monitor.core.alert import clock as written
+    from monitor.core.belief import incident_id
 
     refusal = notifier.readable(url)
     if refusal is not None:
         return Result(name, "unknown service", False, f"its url {refusal}")
+    now = clock.now()
     text = (
         f'This is a test of the channel "{name}", sent by hand with `uptoken alert test`.\n'
-        f"Nothing is down. Site: {site}. Sent {written(clock.now(), None)}."
+        f"Nothing is down. Site: {site.name}. Sent {written(now, site.timezone)}.\n"
+        f"[test-{incident_id(name, now)}#1]"
     )
-    delivery = notifier.channel(url)(f"TEST: {site}", text)
+    delivery = notifier.channel(url)(f"TEST: {site.name}", text)
     error = None if delivery.error is None else logs.redact(delivery.error)
     return Result(name, notifier.shown(url), delivery.sent, error)

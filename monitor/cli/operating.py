@@ -42,13 +42,14 @@ def resume(given: str | None, patterns: tuple[str, ...], *, as_json: bool) -> No
 def _ask(kind: str, given: str | None, patterns: Sequence[str], *, as_json: bool) -> None:
     from monitor import clock
     from monitor.cli import choosing, loading, printing
+    from monitor.store.journal import Order
     from monitor.store.operator import Operator
 
     config = loading.config(given)
     endpoints = choosing.endpoints(config, patterns)
     with loading.database(config, readonly=False) as database:
         operator = Operator(database)
-        command = operator.ask(kind, endpoints, clock.now())
+        command = operator.ask(Order(kind), endpoints, clock.now())
         effective = _carried_out(operator, command) if operator.beats(clock.now()) else False
     if as_json:
         printing.document({"command": kind, "endpoints": endpoints, "effective": effective})

@@ -65,7 +65,8 @@ async def _look(
 
     async with open_transports() as transports:
         try:
-            watched = compose.watched(endpoint, compose.rules(config, endpoint), secrets, transports)
+            rules, blot = compose.rules(config, endpoint), compose.blot(config, secrets)
+            watched = compose.watched(endpoint, rules, secrets, blot, transports)
         except (OSError, ValueError):
             raise Failure(f"{endpoint.id}: ca_file {endpoint.ca_file} cannot be used") from None
         return await look_once(watched, learnt, randomness.token_hex(8), SYSTEM)

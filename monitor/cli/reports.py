@@ -167,14 +167,17 @@ def _spent(spent: Spending | None) -> Iterator[str]:
 
 
 def _total(found: Recorded) -> tuple[Cell, ...]:
+    """Of what is known; a sum over nothing is not known either."""
     spent = found.spending.values()
-    cost = sum((one.cost_usd for one in spent if one.cost_usd is not None), Decimal(0))
+    inputs = [one.input_tokens for one in spent if one.input_tokens is not None]
+    outputs = [one.output_tokens for one in spent if one.output_tokens is not None]
+    costs = [one.cost_usd for one in spent if one.cost_usd is not None]
     return (
         "total",
         f"{sum(one.probes for one in spent):,}",
-        f"{sum(one.input_tokens or 0 for one in spent):,}",
-        f"{sum(one.output_tokens or 0 for one in spent):,}",
-        usd(cost),
+        _count(sum(inputs) if inputs else None),
+        _count(sum(outputs) if outputs else None),
+        usd(sum(costs, Decimal(0)) if costs else None),
     )
 
 

@@ -107,13 +107,6 @@ def without_places(text: SecretText, instead: str) -> str:
     return _PLACE.sub(lambda _: instead, text.template)
 
 
-def values_in(text: SecretText, filled: str) -> list[str]:
-    """The secrets within the filled text: of `Bearer ${env:KEY}`, the key alone."""
-    around = [re.escape(part) for part in _PLACE.split(text.template)[:: _PLACE.groups + 1]]
-    found = re.fullmatch("(.+?)".join(around), filled, re.DOTALL)
-    return list(found.groups()) if found else []
-
-
 def is_secret(place: KeyPath, text: SecretText) -> bool:
     """Whether what stands there in plain text is a secret: a key, a telling header, a password in a URL."""
     if "headers" in place:

@@ -220,6 +220,11 @@ class EndpointSettings(Table):
         return None
 
     @property
+    def called(self) -> str:
+        """Its name; with its protocol where it bears that of a sibling, so that it is not taken for it."""
+        return self.name if self.also_of is None else f"{self.name} over {self.protocol}"
+
+    @property
     def report_token(self) -> SecretText | None:
         """What it reports with; None where it is asked."""
         return None

@@ -130,8 +130,8 @@ def _usd(value: object) -> Decimal:
         amount = Decimal(value)
     except InvalidOperation:
         raise ValueError(f'{quoted(value)} is not an amount of dollars such as "0.10"') from None
-    if not amount.is_finite() or not 0 <= amount <= 1_000_000 or amount != round(amount, 12):
-        raise ValueError(f"{quoted(value)} is no amount: 0 to 1000000 dollars, at most 12 decimals")
+    if not amount.is_finite() or not 0 <= amount <= 1_000_000 or amount != round(amount, 6):
+        raise ValueError(f"{quoted(value)} is no amount: 0 to 1000000 dollars, at most 6 decimals")
     return amount
 
 

@@ -42,7 +42,7 @@ class Subject:
     provider: str
     """The provider's name for people."""
     model: str
-    """The model, or the name of a plain check."""
+    """What people call it: the model, or the name of a plain check, unless another is said."""
     link: str | None = None
     """The endpoint's page; None if the site has no URL."""
     status_page: str | None = None
@@ -131,7 +131,10 @@ class Usual:
 class Facts:
     """What is known when a message is composed."""
 
+    began: Instant
+    """When the incident began."""
     since: Instant
+    """When the state that is told of began."""
     now: Instant
     reason: str
     outcome: Outcome | None = None
@@ -177,6 +180,7 @@ def alarm(kind: Kind, subject: Subject, facts: Facts) -> Message:
     }[kind]
     lines = [
         f"{subject.id} {state} since {clock(facts.since, subject.timezone)} ({_for(facts)}).",
+        *_beginning(facts, subject),
         f"What: {facts.reason}",
         *_figures(facts),
         *_blame(facts, subject),
@@ -196,8 +200,10 @@ def still(subject: Subject, facts: Facts, state: str) -> Message:
     """A reminder of an incident that goes on."""
     lines = [
         f"{subject.id} is still {state}, since {clock(facts.since, subject.timezone)} ({_for(facts)}).",
+        *_beginning(facts, subject),
         f"What: {facts.reason}",
         *_blame(facts, subject),
+        f"Do: {_advice(Kind(state), facts.outcome, subject)}",
     ]
     return Message(
         f"STILL {state.upper()}: {subject.title}, for {_for(facts)}", _closed_by_link(lines, subject)
@@ -206,7 +212,7 @@ def still(subject: Subject, facts: Facts, state: str) -> Message:
 
 def recovered(subject: Subject, facts: Facts, ended: Instant) -> Message:
     """The all-clear; it says how long it lasted."""
-    lasted = say(max(0, ended - facts.since))
+    lasted = say(max(0, ended - facts.began))
     measured = facts.measured.words()
     usual = facts.usual.words()
     lines = [
@@ -220,7 +226,7 @@ def recovered(subject: Subject, facts: Facts, ended: Instant) -> Message:
 
 def mended(subject: Subject, facts: Facts, ended: Instant) -> Message:
     """The all-clear of a mistake of ours."""
-    lasted = say(max(0, ended - facts.since))
+    lasted = say(max(0, ended - facts.began))
     lines = [
         f"{subject.id} can be watched again since {clock(ended, subject.timezone)}. It lasted {lasted}.",
         f"It was: {facts.reason}",
@@ -231,7 +237,7 @@ def mended(subject: Subject, facts: Facts, ended: Instant) -> Message:
 def closed(subject: Subject, facts: Facts, why: str) -> Message:
     """An incident that ends for a reason other than recovery."""
     lines = [
-        f"The incident of {subject.id}, open since {clock(facts.since, subject.timezone)}, is closed: {why}.",
+        f"The incident of {subject.id}, open since {clock(facts.began, subject.timezone)}, is closed: {why}.",
         f"It was: {facts.reason}",
     ]
     return Message(f"CLOSED: {subject.title}", _closed_by_link(lines, subject))
@@ -239,7 +245,7 @@ def closed(subject: Subject, facts: Facts, why: str) -> Message:
 
 def withdrawn(subject: Subject, facts: Facts, why: str) -> Message:
     """An alarm that is taken back: it was we who could not see."""
-    since = clock(facts.since, subject.timezone)
+    since = clock(facts.began, subject.timezone)
     lines = [
         f"The alarm about {subject.id} of {since} is withdrawn: how it stands is unknown.",
         f"Why: {why}.",
@@ -258,6 +264,16 @@ def clock(moment: Instant, timezone: tzinfo | None) -> str:
 
 def _for(facts: Facts) -> str:
     return say(max(0, facts.now - facts.since))
+
+
+def _beginning(facts: Facts, subject: Subject) -> list[str]:
+    """Where the state is younger than the incident, or older than what we had to say of it."""
+    began = clock(facts.began, subject.timezone)
+    if facts.began < facts.since:
+        return [f"The incident began {began} ({say(max(0, facts.now - facts.began))})."]
+    if facts.began > facts.since:
+        return [f"Maintenance or a pause kept it quiet until {began}."]
+    return []
 
 
 def _figures(facts: Facts) -> list[str]:
@@ -291,14 +307,6 @@ POISON_AFTER = 5
 _LONGEST_WAIT = Span(15 * MINUTE)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Attempts:
-    """What was tried for one owed message."""
-
-    count: int = 0
-    last_error: str | None = None
-
-
 class Fate(enum.StrEnum):
     SENT = "sent"
     LATER = "later"
@@ -329,14 +337,15 @@ def settle(*, created: Instant, attempts: int, sent: bool, others_passed: bool, 
     return Settled(Fate.LATER, Instant(now + wait))
 
 
-def as_one(backlog: Sequence[Alert]) -> tuple[str, str]:
+def as_one(backlog: Sequence[Alert], timezone: tzinfo | None) -> tuple[str, str]:
     """Title and text for several messages of one incident that go out late, together.
 
-    The newest comes first and gives the title; the reference of the newest stays last.
+    The newest comes first and gives the title; the reference of the newest stays last. `timezone`
+    is the site's.
     """
     newest = backlog[-1]
     if len(backlog) == 1:
         return newest.title, newest.text
     body, reference = newest.text.rsplit("\n", 1)
-    earlier = [f"- {clock(alert.created, None)} {alert.title}" for alert in backlog[:-1]]
+    earlier = [f"- {clock(alert.created, timezone)} {alert.title}" for alert in backlog[:-1]]
     return newest.title, "\n".join((body, "Delayed; not delivered in time:", *earlier, reference))

@@ -7,14 +7,14 @@ Rule 3: `advance` is pure: the same belief and the same event give the same cons
 
 import enum
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from statistics import median
 from typing import assert_never
 
 from monitor.core import alert
 from monitor.core.alert import Alert, Facts, Kind, Route, Subject, Usual
-from monitor.core.degraded import DegradedRules, Sample, evaluate
+from monitor.core.degraded import DegradedRules, Sample, evaluate, inside
 from monitor.core.headroom import Headroom
 from monitor.core.instant import SECOND, Instant, Span, as_datetime, say
 from monitor.core.integrity import NO_FLAW, Flaw, of_stream
@@ -90,6 +90,8 @@ class Runs:
 
     bad: Run = NO_RUN
     working: Run = NO_RUN
+    good: Run = NO_RUN
+    """The `ok` looks of the working run, whatever working or throttled look came between them."""
     ok: Run = NO_RUN
     degraded: Run = NO_RUN
     throttled: Run = NO_RUN
@@ -97,19 +99,23 @@ class Runs:
 
     def after(self, blame: Blame | None, at: Instant, lapse: Span) -> "Runs":
         """The runs with one more look."""
+        working = self.working.extended(at, lapse)
+        good = self.good if working.count > 1 else NO_RUN
         match blame:
             case None:
-                return Runs(working=self.working.extended(at, lapse), ok=self.ok.extended(at, lapse))
+                return Runs(working=working, good=good.extended(at, lapse), ok=self.ok.extended(at, lapse))
             case Blame.DEGRADED:
-                return Runs(
-                    working=self.working.extended(at, lapse),
-                    degraded=self.degraded.extended(at, lapse),
-                )
+                return Runs(working=working, good=good, degraded=self.degraded.extended(at, lapse))
             case Blame.PROVIDER:
                 return Runs(bad=self.bad.extended(at, lapse))
             case Blame.THROTTLED:
                 # Neither working nor bad, so it breaks neither of those two runs.
-                return Runs(bad=self.bad, working=self.working, throttled=self.throttled.extended(at, lapse))
+                return Runs(
+                    bad=self.bad,
+                    working=self.working,
+                    good=self.good,
+                    throttled=self.throttled.extended(at, lapse),
+                )
             case Blame.CONFIG:
                 return replace(self, config=self.config.extended(at, lapse))
             case Blame.MONITOR:
@@ -127,6 +133,8 @@ class Incident:
     """What the newest message said."""
     reason: str
     outcome: Outcome | None = None
+    request_id: str | None = None
+    """Of the look that the reason speaks of."""
     sequence: int = 0
     alarmed: tuple[str, ...] = ()
     """Channels that got the alarm, and so get the all-clear."""
@@ -136,7 +144,7 @@ class Incident:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Belief:
-    """What is held true of one endpoint. `sequence` counts the events that made it."""
+    """What is held true of one endpoint. `sequence` grows with each event."""
 
     endpoint: str
     sequence: int = 0
@@ -144,6 +152,10 @@ class Belief:
     since: Instant = Instant(0)
     """`effective_at` of the newest transition; 0 before the first."""
     reason: str = "no look yet"
+    outcome: Outcome | None = None
+    """What made the state degraded or down, whatever was seen since; None in any other state."""
+    request_id: str | None = None
+    """Of the look that made it so."""
     classified: Instant = Instant(0)
     """Start of the newest classified look; 0 before the first."""
     runs: Runs = Runs()
@@ -291,6 +303,8 @@ class _Draft:
     updates: list[Update] = field(default_factory=list)
     alerts: list[Alert] = field(default_factory=list)
     quiet: list[QuietSpan] = field(default_factory=list)
+    cleared: str = ""
+    """Why rules that held do so no longer; empty: none cleared."""
 
     @property
     def lapse(self) -> Span:
@@ -350,10 +364,14 @@ def needs_tick(belief: Belief, rules: Rules, now: Instant) -> bool:
     """Whether a Tick may change anything; most endpoints at most times need none."""
     if belief.state is State.UNKNOWN:
         return False
-    if now > belief.classified + LAPSE * rules.interval or belief.holding:
+    if now > belief.classified + LAPSE * rules.interval or _may_remind(belief, rules, now):
         return True
-    incident = belief.incident
-    return incident is not None and rules.reminder > 0 and now >= incident.reminded + rules.reminder
+    if not belief.holding:
+        return False
+    # A rule that goes on holding is no news, and each tick is a durable write.
+    draft = _Draft(rules, now, belief)
+    _weigh(draft, now)
+    return draft.belief is not belief or _next(draft, None) is not None
 
 
 def confirmation_at(
@@ -438,11 +456,13 @@ def _weigh(draft: _Draft, at: Instant) -> None:
         if belief.holding:
             draft.belief = replace(belief, holding={}, cleared=draft.now)
         return
-    holding = {
-        rule.name: belief.holding.get(rule.name, at)
-        for rule in evaluate(limits, belief.ring, draft.now)
-        if rule.holds(belief.holding)
-    }
+    rules = evaluate(limits, belief.ring, draft.now)
+    holding = {rule.name: belief.holding.get(rule.name, at) for rule in rules if rule.holds(belief.holding)}
+    draft.cleared = "; ".join(
+        rule.words_when_cleared(limits.over)
+        for rule in rules
+        if rule.name in belief.holding and rule.name not in holding
+    )
     if holding.keys() != belief.holding.keys():
         cleared = at if belief.holding.keys() - holding.keys() else belief.cleared
         draft.belief = replace(belief, holding=holding, cleared=cleared)
@@ -464,28 +484,46 @@ class _Move:
     effective_at: Instant
     reason: str
     outcome: Outcome | None = None
+    """What makes it degraded or down."""
 
 
 def _move(draft: _Draft, look: Look | None = None) -> None:
-    """Change the state if the table says so, and say what follows from it."""
-    move = _next(draft, look)
-    if move is not None:
-        before = draft.belief
-        # A run that outlived a silence began before it; no moment belongs to two states.
-        since = max(move.effective_at, before.since)
-        draft.belief = replace(before, state=move.after, since=since, reason=move.reason)
-        draft.transitions.append(
-            Transition(
-                endpoint=before.endpoint,
-                sequence=before.sequence,
-                at=draft.now,
-                effective_at=since,
-                before=before.state,
-                after=move.after,
-                reason=move.reason,
-            )
+    """Change the state until the table says no more, and say what follows from where that ends.
+
+    A state that the same look ends again is history, but nobody is told of it: after a silence
+    `up` would be a false all-clear where a rule still holds.
+    """
+    while (move := _next(draft, look)) is not None:
+        if draft.transitions:
+            # Each transition has a sequence of its own.
+            draft.belief = replace(draft.belief, sequence=draft.belief.sequence + 1)
+        _change(draft, move)
+    _settle(draft)
+
+
+def _change(draft: _Draft, move: _Move) -> None:
+    before = draft.belief
+    # A run that outlived a silence began before it; no moment belongs to two states.
+    since = max(move.effective_at, before.since)
+    draft.belief = replace(
+        before,
+        state=move.after,
+        since=since,
+        reason=move.reason,
+        outcome=move.outcome,
+        request_id=None if move.outcome is None else before.last_request_id,
+    )
+    draft.transitions.append(
+        Transition(
+            endpoint=before.endpoint,
+            sequence=before.sequence,
+            at=draft.now,
+            effective_at=since,
+            before=before.state,
+            after=move.after,
+            reason=move.reason,
         )
-    _settle(draft, move.outcome if move else draft.belief.last_outcome)
+    )
 
 
 def _next(draft: _Draft, look: Look | None) -> _Move | None:
@@ -498,7 +536,7 @@ def _next(draft: _Draft, look: Look | None) -> _Move | None:
     match belief.state:
         case State.UNKNOWN:
             if look is not None and look.verdict.outcome.works:
-                return _Move(State.UP, look.at, "first working probe", look.verdict.outcome)
+                return _Move(State.UP, look.at, "first working probe")
         case State.DOWN:
             return _from_down(draft)
         case State.UP:
@@ -506,7 +544,8 @@ def _next(draft: _Draft, look: Look | None) -> _Move | None:
         case State.DEGRADED:
             if belief.runs.ok.alive(now, lapse) >= rules.up_after and not belief.holding:
                 since = max(belief.runs.ok.started, min(belief.cleared, now))
-                return _Move(State.UP, Instant(since), _in_a_row(belief.runs.ok, "good look"), Outcome.OK)
+                reason = draft.cleared or _in_a_row(belief.runs.ok, "good look")
+                return _Move(State.UP, Instant(since), reason)
     return None
 
 
@@ -522,10 +561,10 @@ def _from_down(draft: _Draft) -> _Move | None:
     since = belief.runs.working.started
     if belief.holding:
         return _Move(State.DEGRADED, since, f"works again, but {_rule_words(draft)}", belief.last_outcome)
-    if belief.runs.degraded.count >= rules.up_after:
+    if not belief.runs.good.count:
         reason = f"works again, but {belief.last_outcome}: {belief.last_detail}"
         return _Move(State.DEGRADED, since, reason, belief.last_outcome)
-    return _Move(State.UP, since, _in_a_row(belief.runs.working, "working look"), Outcome.OK)
+    return _Move(State.UP, since, _in_a_row(belief.runs.working, "working look"))
 
 
 def _to_degraded(draft: _Draft) -> _Move | None:
@@ -543,7 +582,7 @@ def _to_degraded(draft: _Draft) -> _Move | None:
 # Incidents
 
 
-def _settle(draft: _Draft, outcome: Outcome | None) -> None:
+def _settle(draft: _Draft) -> None:
     """Bring the incident in line with the state, unless maintenance or a pause keeps us quiet."""
     belief = draft.belief
     if belief.quiet:
@@ -551,33 +590,36 @@ def _settle(draft: _Draft, outcome: Outcome | None) -> None:
     state, incident = belief.state, belief.incident
     if incident is None:
         if state in (State.DEGRADED, State.DOWN):
-            _open(draft, outcome)
+            _open(draft)
     elif state is State.UP:
         _close(draft, incident)
     elif state is not incident.told:
-        _update(draft, incident, outcome)
+        _update(draft, incident)
 
 
-def _open(draft: _Draft, outcome: Outcome | None) -> None:
+def _open(draft: _Draft) -> None:
     belief = draft.belief
     started = max([belief.since, *_ended(draft)])
-    usual = _usual(belief.ring, started)
+    limits = draft.rules.degraded
+    # A rule holds once half of its window is beyond the limit: that half is not what was before.
+    before = belief.ring if limits is None else inside(limits, belief.holding.keys(), belief.ring)
     incident = Incident(
         id=incident_id(belief.endpoint, Instant(started)),
         started=Instant(started),
         impact=belief.state,
         told=belief.state,
         reason=belief.reason,
-        outcome=outcome,
+        outcome=belief.outcome,
+        request_id=belief.request_id,
         sequence=1,
         reminded=draft.now,
-        usual=usual,
+        usual=_usual(before, started),
     )
     _tell(
         draft,
         incident,
         Kind(str(belief.state)),
-        alert.alarm(Kind(str(belief.state)), draft.rules.subject, _facts(draft, incident)),
+        alert.alarm(Kind(str(belief.state)), draft.rules.subject, _facts(draft, incident, belief.since)),
     )
 
 
@@ -586,7 +628,7 @@ def _ended(draft: _Draft) -> list[Instant]:
     return [span.ends for span in draft.quiet if span.ends is not None]
 
 
-def _update(draft: _Draft, incident: Incident, outcome: Outcome | None) -> None:
+def _update(draft: _Draft, incident: Incident) -> None:
     belief = draft.belief
     state = belief.state
     worse = State.DOWN if State.DOWN in (state, incident.impact) else State.DEGRADED
@@ -595,9 +637,10 @@ def _update(draft: _Draft, incident: Incident, outcome: Outcome | None) -> None:
         draft.belief = replace(belief, incident=incident)
         _note(draft, incident, str(state), belief.reason)
         return
-    incident = replace(incident, reason=belief.reason, outcome=outcome)
+    incident = replace(incident, reason=belief.reason, outcome=belief.outcome, request_id=belief.request_id)
     kind = Kind(str(state))
-    _tell(draft, incident, kind, alert.alarm(kind, draft.rules.subject, _facts(draft, incident)))
+    facts = _facts(draft, incident, belief.since)
+    _tell(draft, incident, kind, alert.alarm(kind, draft.rules.subject, facts))
 
 
 def _tell(draft: _Draft, incident: Incident, kind: Kind, message: alert.Message) -> None:
@@ -661,16 +704,18 @@ def incident_id(endpoint: str, started: Instant) -> str:
     return f"{as_datetime(started):%Y%m%d}-{digest}"
 
 
-def _facts(draft: _Draft, incident: Incident) -> Facts:
+def _facts(draft: _Draft, incident: Incident, since: Instant | None = None) -> Facts:
+    """`since` is when the state that is told of began; None: with the incident."""
     belief = draft.belief
     return Facts(
-        since=incident.started,
+        began=incident.started,
+        since=incident.started if since is None else since,
         now=draft.now,
         reason=incident.reason,
         outcome=incident.outcome,
         usual=incident.usual,
         measured=_usual(belief.ring[-1:], draft.now),
-        request_id=belief.last_request_id,
+        request_id=incident.request_id,
     )
 
 
@@ -710,6 +755,7 @@ def _raise_config(draft: _Draft) -> None:
         told=State.UNKNOWN,
         reason=f"{belief.last_outcome}: {belief.last_detail}",
         outcome=belief.last_outcome,
+        request_id=belief.last_request_id,
         sequence=1,
         alarmed=tuple(route.channel for route in draft.rules.routes if Kind.CONFIG in route.on),
     )
@@ -748,36 +794,53 @@ def _tick(draft: _Draft) -> None:
         reason = f"nothing heard for {LAPSE} intervals"
         if belief.last_outcome is not None and belief.last_outcome.blame in (Blame.CONFIG, Blame.MONITOR):
             reason = f"{belief.last_outcome}: {belief.last_detail}"
-        draft.belief = replace(belief, state=State.UNKNOWN, since=silent_since, reason=reason)
-        draft.transitions.append(
-            Transition(
-                endpoint=belief.endpoint,
-                sequence=belief.sequence,
-                at=draft.now,
-                effective_at=silent_since,
-                before=belief.state,
-                after=State.UNKNOWN,
-                reason=reason,
-            )
-        )
-        _settle(draft, None)
+        _forget_state(draft, silent_since, reason)
+        _settle(draft)
         return
     _weigh(draft, draft.now)
     _move(draft)
     _remind(draft)
 
 
+def _may_remind(belief: Belief, rules: Rules, now: Instant) -> bool:
+    """Whether an open incident is to be told again, if nothing else changes now."""
+    incident, every = belief.incident, rules.reminder
+    if incident is None or not every or belief.quiet or now < incident.reminded + every:
+        return False
+    return belief.state in (State.DEGRADED, State.DOWN)
+
+
+def _forget_state(draft: _Draft, since: Instant, reason: str) -> None:
+    """Unknown since then, or since it was before."""
+    before = draft.belief
+    if before.state is State.UNKNOWN:
+        since = before.since
+    else:
+        draft.transitions.append(
+            Transition(
+                endpoint=before.endpoint,
+                sequence=before.sequence,
+                at=draft.now,
+                effective_at=since,
+                before=before.state,
+                after=State.UNKNOWN,
+                reason=reason,
+            )
+        )
+    draft.belief = replace(
+        before, state=State.UNKNOWN, since=since, reason=reason, outcome=None, request_id=None
+    )
+
+
 def _remind(draft: _Draft) -> None:
-    belief, every = draft.belief, draft.rules.reminder
+    belief = draft.belief
     incident = belief.incident
-    if incident is None or not every or belief.quiet or draft.now < incident.reminded + every:
-        return
-    if belief.state not in (State.DEGRADED, State.DOWN):
+    if incident is None or not _may_remind(belief, draft.rules, draft.now):
         return
     incident = replace(incident, sequence=incident.sequence + 1, reminded=draft.now)
     wants = {route.channel for route in draft.rules.routes if Kind.REMINDER in route.on}
     draft.alerts += alert.owed(
-        alert.still(draft.rules.subject, _facts(draft, incident), str(belief.state)),
+        alert.still(draft.rules.subject, _facts(draft, incident, belief.since), str(belief.state)),
         incident=incident.id,
         sequence=incident.sequence,
         kind=Kind.REMINDER,
@@ -802,28 +865,39 @@ def _hush(draft: _Draft, event: Hush) -> None:
         starts, ends = quiet.pop(event.quiet), moment
     draft.quiet.append(QuietSpan(endpoint=belief.endpoint, quiet=event.quiet, starts=starts, ends=ends))
     draft.belief = replace(belief, quiet=quiet)
-    _settle(draft, belief.last_outcome)
+    _settle(draft)
 
 
 def _removed(draft: _Draft) -> None:
+    """Whatever was held of it ends here: if it comes back, it comes back unknown."""
     belief = draft.belief
-    incident = belief.incident
     why = "the endpoint is no longer configured"
     for quiet, starts in belief.quiet.items():
         draft.quiet.append(QuietSpan(endpoint=belief.endpoint, quiet=quiet, starts=starts, ends=draft.now))
-    if incident is not None:
-        incident = replace(incident, sequence=incident.sequence + 1)
-        draft.alerts += alert.owed(
-            alert.closed(draft.rules.subject, _facts(draft, incident), why),
-            incident=incident.id,
-            sequence=incident.sequence,
-            kind=Kind.CLOSED,
-            endpoint=belief.endpoint,
-            channels=incident.alarmed,
-            at=draft.now,
-        )
+    if belief.incident is not None:
+        incident = _end(draft, belief.incident, alert.closed, why)
         _note(draft, incident, "resolved", f"Closed: {why}", ended=draft.now)
-    draft.belief = replace(belief, incident=None, misconfigured=None, quiet={})
+    if belief.misconfigured is not None:
+        _end(draft, belief.misconfigured, alert.closed, why)
+    _forget_state(draft, draft.now, why)
+    draft.belief = replace(draft.belief, runs=Runs(), holding={}, incident=None, misconfigured=None, quiet={})
+
+
+def _end(
+    draft: _Draft, incident: Incident, words: Callable[[Subject, Facts, str], alert.Message], why: str
+) -> Incident:
+    """Owe the last word of what ends without a recovery to whoever got the alarm."""
+    incident = replace(incident, sequence=incident.sequence + 1)
+    draft.alerts += alert.owed(
+        words(draft.rules.subject, _facts(draft, incident), why),
+        incident=incident.id,
+        sequence=incident.sequence,
+        kind=Kind.CLOSED,
+        endpoint=draft.belief.endpoint,
+        channels=incident.alarmed,
+        at=draft.now,
+    )
+    return incident
 
 
 def _withdraw(draft: _Draft, event: Withdrawn) -> None:
@@ -831,28 +905,8 @@ def _withdraw(draft: _Draft, event: Withdrawn) -> None:
     incident = belief.incident
     if incident is None or incident.started < event.since:
         return
-    incident = replace(incident, sequence=incident.sequence + 1)
-    draft.alerts += alert.owed(
-        alert.withdrawn(draft.rules.subject, _facts(draft, incident), event.why),
-        incident=incident.id,
-        sequence=incident.sequence,
-        kind=Kind.CLOSED,
-        endpoint=belief.endpoint,
-        channels=incident.alarmed,
-        at=draft.now,
-    )
+    incident = _end(draft, incident, alert.withdrawn, event.why)
     _note(draft, incident, WITHDRAWN, event.why, ended=draft.now)
     # From its beginning on we knew nothing: no second of that time counts as down.
-    if belief.state is not State.UNKNOWN:
-        draft.transitions.append(
-            Transition(
-                endpoint=belief.endpoint,
-                sequence=belief.sequence,
-                at=draft.now,
-                effective_at=belief.since,
-                before=belief.state,
-                after=State.UNKNOWN,
-                reason=event.why,
-            )
-        )
-    draft.belief = replace(belief, state=State.UNKNOWN, reason=event.why, runs=Runs(), incident=None)
+    _forget_state(draft, belief.since, event.why)
+    draft.belief = replace(draft.belief, runs=Runs(), incident=None)

@@ -20,7 +20,8 @@ _MILLIONTH = -6
 class Price:
     """US dollars per million tokens; None where the provider has no price of its own for it.
 
-    Raises ValueError for a price that is negative, not finite or finer than 12 decimals.
+    Raises ValueError for a price that is negative, not finite or finer than 6 decimals: what one
+    token costs is then a whole number of the unit in which costs are stored.
     """
 
     input: Decimal
@@ -41,8 +42,8 @@ class Price:
 
 def _check(price: Decimal) -> None:
     # Then every sum below fits into the 28 digits that decimal arithmetic keeps exact.
-    if not price.is_finite() or not 0 <= price <= 1_000_000 or price != round(price, 12):
-        raise ValueError(f"{price} is not a price: it lies between 0 and 1000000, with 12 decimals at most")
+    if not price.is_finite() or not 0 <= price <= 1_000_000 or price != round(price, 6):
+        raise ValueError(f"{price} is not a price: it lies between 0 and 1000000, with 6 decimals at most")
 
 
 def cost_usd(
@@ -51,19 +52,22 @@ def cost_usd(
     input_tokens: int | None,
     output_tokens: int | None,
     cached_tokens: int | None = None,
+    written_tokens: int | None = None,
 ) -> Decimal | None:
     """What a probe cost, exactly; None without a price or without any known count.
 
     `output_tokens` holds the reasoning, which is paid as output. `cached_tokens` are those
-    of `input_tokens` that came from the provider's cache.
+    of `input_tokens` that came from the provider's cache, `written_tokens` those that went there.
     """
     if price is None or (input_tokens is None and output_tokens is None):
         return None
     fed = input_tokens or 0
     cached = min(cached_tokens or 0, fed)
-    cached_price = price.input if price.cache_read is None else price.cache_read
-    cost = (fed - cached) * price.input + cached * cached_price + (output_tokens or 0) * price.output
-    return cost.scaleb(_MILLIONTH)
+    written = min(written_tokens or 0, fed - cached)
+    read_price = price.input if price.cache_read is None else price.cache_read
+    write_price = price.input if price.cache_write is None else price.cache_write
+    cost = (fed - cached - written) * price.input + cached * read_price + written * write_price
+    return (cost + (output_tokens or 0) * price.output).scaleb(_MILLIONTH)
 
 
 def worst_case_cost(price: Price | None, input_tokens: int, max_tokens: int) -> Decimal:
@@ -174,6 +178,24 @@ class Ledger:
             return self
         paid = worst_case if cost is None else cost
         return replace(self, held=self.held - worst_case, spent=self.spent + paid)
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What the probes of one endpoint cost in one day."""
+
+    day: date
+    usd: Decimal
+
+    def plus(self, day: date, cost: Decimal) -> "Spent":
+        """With one probe more. A later day begins anew; one that is over changes nothing any more."""
+        if day > self.day:
+            return Spent(day, cost)
+        return Spent(self.day, self.usd + cost) if day == self.day else self
+
+    def on(self, day: date) -> Decimal:
+        """USD that count on that day. A clock that steps back makes nothing unspent."""
+        return self.usd if day <= self.day else FREE
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 They change a state, never an outcome or a count.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 
@@ -58,16 +58,30 @@ class Rule:
         held = self.name in before
         if self.value is None:
             return held
-        if self.is_lower:
-            return self.value < (self.limit * 1.1 if held else self.limit)
-        return self.value > (self.limit * 0.9 if held else self.limit)
+        edge = self.clears if held else self.limit
+        return self.value < edge if self.is_lower else self.value > edge
+
+    @property
+    def clears(self) -> float:
+        """10 % inside the limit."""
+        return self.limit * (1.1 if self.is_lower else 0.9)
 
     def words(self, over: Span) -> str:
-        sort = "at least" if self.is_lower else "at most"
-        value, limit = _quantity(self.name, self.value), _quantity(self.name, self.limit)
+        """Why it holds."""
+        limit = _quantity(self.name, self.limit)
+        if self.value is None:
+            return f"{self.name} was beyond its limit of {limit}, and too few looks since then could clear it"
+        if not self.holds({}):
+            limit += f", clears at {_quantity(self.name, self.clears)}"
+        value = _quantity(self.name, self.value)
         if self.told:
-            return f"{self.told} over the last {say(over)}: {value}, {sort} {limit}"
-        return f"{self.name} is {value} over the last {say(over)}, {sort} {limit}"
+            return f"{self.told} over the last {say(over)}: {value} (limit {limit})"
+        return f"{self.name} is {value} over the last {say(over)} (limit {limit})"
+
+    def words_when_cleared(self, over: Span) -> str:
+        """Why it holds no longer."""
+        value, limit = _quantity(self.name, self.value), _quantity(self.name, self.limit)
+        return f"{self.name} is back at {value} over the last {say(over)} (limit {limit})"
 
 
 def _quantity(name: str, value: float | None) -> str:
@@ -88,6 +102,7 @@ _PERCENTILES: dict[str, tuple[Callable[[Sample], float | None], float, int]] = {
     "output_speed_p50": (attrgetter("output_speed"), 0.50, 5),
 }
 """Of which figure, which share, and the fewest values from which it may be told."""
+_LOWER = frozenset({"output_speed_p50"})
 FEWEST_JUDGED = 10
 """Looks from which an error rate may be told, and streams for the share of those that broke."""
 
@@ -102,12 +117,22 @@ def evaluate(limits: DegradedRules, ring: tuple[Sample, ...], now: Instant) -> l
         if limit is not None:
             values = [value for value in map(figure, recent) if value is not None]
             value = percentile(sorted(values), share) if len(values) >= fewest else None
-            rules.append(Rule(name=name, limit=limit, value=value, is_lower=name == "output_speed_p50"))
+            rules.append(Rule(name=name, limit=limit, value=value, is_lower=name in _LOWER))
     if limits.error_rate is not None:
         rules.append(Rule(name="error_rate", limit=limits.error_rate, value=_error_rate(recent)))
     if limits.flawed_streams is not None:
         rules.append(_flawed_streams(limits.flawed_streams, recent))
     return rules
+
+
+def inside(limits: DegradedRules, names: Collection[str], ring: tuple[Sample, ...]) -> tuple[Sample, ...]:
+    """The looks that lie within the limits of the rules called `names`: what was normal before those held."""
+    for name, (figure, *_) in _PERCENTILES.items():
+        limit = getattr(limits, name)
+        if limit is not None and name in names:
+            each = (Rule(name=name, limit=limit, value=figure(one), is_lower=name in _LOWER) for one in ring)
+            ring = tuple(one for one, rule in zip(ring, each, strict=True) if not rule.holds({}))
+    return ring
 
 
 def _error_rate(recent: Sequence[Sample]) -> float | None:

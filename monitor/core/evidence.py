@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from monitor.core.blot import PIECE
+from monitor.core.blot import PIECE, SECRET_PARAMETER, Blot
 from monitor.core.figures import Figures, TokenSource
 from monitor.core.instant import MINUTE, Instant, Span
 from monitor.core.observation import BODY_KEPT, DETAIL_KEPT, Observation, VendorError, clean
@@ -29,11 +29,10 @@ AT_ONCE = 20
 """Failures of one outcome whose evidence is kept, however soon they follow one another."""
 EVERY = Span(10 * MINUTE)
 """And after those, one in this time."""
-SECRET_PARAMETER = re.compile(
-    r"([?&][^=&]*(?:auth|cred|key|token|secret|sig|pass|pwd|code)[^=&]*=)([^&]+)", re.IGNORECASE
-)
-"""What stands in a query behind a name that tells of a secret, and that name."""
 
+_LEFT_OUT = "(left out: its pieces, put together, hold a secret)"
+_SAID = re.compile(r'"(\w{1,40})"\s{0,4}:\s{0,4}"((?:[^"\\]|\\.){1,200})"')
+_PLAIN_EVENT = re.compile(r"^data: ?([^{].{0,199})$", re.MULTILINE)
 _WORD = 200
 _URL = 500
 _LOGIN = re.compile(r"//[^/?#]*@")
@@ -147,10 +146,11 @@ def gather(
     location: str,
     protocol: str,
     model: str | None,
+    blot: Blot,
 ) -> Evidence:
     """All that one look left behind, cleaned and without secrets. Of our own network only the times."""
     trace, moments = seen.trace, phases(seen.timeline)
-    say = _saying(trace)
+    say = _saying(blot)
     events, dropped = _events(seen, moments)
     theirs = verdict.blame is not Blame.MONITOR
     return Evidence(
@@ -178,7 +178,7 @@ def gather(
         phases=moments,
         events=events,
         dropped=dropped,
-        body=_body(seen, say) if theirs else "",
+        body=_body(seen, blot) if theirs else "",
         received=0 if trace is None else trace.received,
     )
 
@@ -186,12 +186,11 @@ def gather(
 _Say = Callable[[str, int], str]
 
 
-def _saying(trace: Trace | None) -> _Say:
+def _saying(blot: Blot) -> _Say:
     """Cleaned first and cut last, so that nothing is put together again or cut in two unseen."""
 
     def say(text: str, limit: int) -> str:
-        plain = clean(text, 2 * BEGINNING)
-        return (plain if trace is None else trace.hide(plain))[:limit]
+        return blot.hide(clean(text, 2 * BEGINNING))[:limit]
 
     return say
 
@@ -227,16 +226,26 @@ def _fault(fault: Fault | None, say: _Say) -> Fault | None:
     return fault and Fault(fault.kind, fault.phase, say(fault.text, DETAIL_KEPT), fault.errno)
 
 
-def _body(seen: Observation, say: _Say) -> str:
+def _body(seen: Observation, blot: Blot) -> str:
     trace = seen.trace
     if trace is None:
-        return say(seen.body, BODY_KEPT)
+        return _saying(blot)(seen.body, BODY_KEPT)
     lines = trace.beginning.decode("utf-8", "replace").replace("\r\n", "\n").split("\n")
-    text = trace.hide("\n".join(clean(line, BEGINNING) for line in lines))
+    text = blot.hide("\n".join(clean(line, BEGINNING) for line in lines))
+    if any(blot.hide(whole) != whole for whole in _joined(text)):
+        return _LEFT_OUT
     if trace.received > len(trace.beginning):
         # Here ends what we kept, and perhaps in the first letters of a secret: too few to be found.
         text = text[: 1 - PIECE]
     return text[:BODY_KEPT]
+
+
+def _joined(text: str) -> Iterator[str]:
+    """What the events of a stream say when they are put together, one after the other."""
+    said: dict[str, list[str]] = {"": _PLAIN_EVENT.findall(text)}
+    for name, value in _SAID.findall(text):
+        said.setdefault(name, []).append(value)
+    return ("".join(values) for values in said.values())
 
 
 # What came when

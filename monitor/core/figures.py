@@ -81,8 +81,8 @@ def measure(seen: Observation) -> Figures:
     ttft_s = setup_s + net_s
     answer = line.first(Channel.ANSWER)
     ttfat_s = None if answer is None else setup_s + max(0.0, answer.at - line.request_sent)
-    count = _visible(usage, line.tokens)
-    speed = output_speed(line.tokens, count)
+    timed, count = _timed(seen, usage)
+    speed = output_speed(timed, count, _said_of_first(seen, timed))
     whole_s = ttft_s + last.at - first.at
     return Figures(
         ttft_ms=ttft_s * 1000.0,
@@ -105,16 +105,17 @@ def measure(seen: Observation) -> Figures:
     )
 
 
-def output_speed(tokens: Sequence[Token], count: float) -> float | None:
+def output_speed(tokens: Sequence[Token], count: float, said_of_first: int = 0) -> float | None:
     """Tokens a second from the first token to the last one whose stamp is its own.
 
     `count` is the number of tokens in the timed channels. The first event's tokens were
-    made before the window opened, so they do not count. None where it would be a guess:
+    made before the window opened, so they do not count: as many as the server said by then
+    (`said_of_first`; 0 or all of them: nothing), else its share. None where it would be a guess:
     one event, fewer than one token after the first, a window under 50 ms, or half or more
     of the text within 5 ms.
     """
     end = len(tokens) - 1
-    while end > 0 and not tokens[end].ended_read:
+    while end > 0 and not _is_its_own(tokens[end]):
         end -= 1
     if end < 1 or count <= 0:
         return None
@@ -124,10 +125,17 @@ def output_speed(tokens: Sequence[Token], count: float) -> float | None:
     if window_s < SHORTEST_WINDOW_S or _most_at_once(tokens, _latest(tokens))[0] * 2 >= characters:
         return None
     n_first = max(1.0, count * tokens[0].characters / characters)
+    if 0 < said_of_first < count:
+        n_first = said_of_first
     n_timed = count * timed / characters
     if n_timed - n_first < 1:
         return None
     return (n_timed - n_first) / window_s
+
+
+def _is_its_own(token: Token) -> bool:
+    """Its stamp is exact, or as near to it as that of any byte of the read."""
+    return token.ended_read or token.earliest == token.at
 
 
 def burst_speed(seen: Observation) -> float:
@@ -137,14 +145,15 @@ def burst_speed(seen: Observation) -> float:
     stamps and the server's own count tell. A moment that is a bound counts from its earliest, so that
     what we ourselves read late never came at once.
     """
-    tokens, usage = seen.timeline.tokens, seen.usage
-    if not tokens or usage is None or _unsaid(usage) or seen.timeline.clock is not Clock.KERNEL:
+    usage = seen.usage
+    if usage is None or _unsaid(usage) or seen.timeline.clock is not Clock.KERNEL:
         return 0.0
+    tokens, count = _timed(seen, usage)
     characters = sum(token.characters for token in tokens)
     most, events = _most_at_once(tokens, _earliest(tokens))
-    if most * 2 < characters or (events < BURST_EVENTS and most < characters):
+    if not tokens or most * 2 < characters or (events < BURST_EVENTS and most < characters):
         return 0.0
-    return _visible(usage, tokens) * most / characters / BURST_S
+    return count * most / characters / BURST_S
 
 
 def _most_at_once(tokens: Sequence[Token], since: Sequence[float]) -> tuple[int, int]:
@@ -225,10 +234,28 @@ def _estimate(characters: int) -> int | None:
     return round(characters / CHARACTERS_PER_TOKEN) or None
 
 
-def _visible(usage: Usage, tokens: Sequence[Token]) -> int:
-    """Tokens of the channels that were streamed: hidden reasoning is never divided by visible text."""
-    count = usage.output_tokens or 0
-    hidden = usage.reasoning_tokens or 0
-    if hidden and not any(token.channel is Channel.REASONING for token in tokens):
-        return max(0, count - hidden)
-    return count
+def _timed(seen: Observation, usage: Usage) -> tuple[Sequence[Token], int]:
+    """The events that a speed is told by, and how many tokens are in them; 0 where that is not known.
+
+    Hidden reasoning is never divided by visible text, and neither is what was only summed up.
+    """
+    tokens = seen.timeline.tokens
+    spoken = [token for token in tokens if token.channel is not Channel.REASONING]
+    if not seen.reasoning_kept_back:
+        return tokens, _visible(usage, shows_reasoning=len(spoken) < len(tokens))
+    if _unsaid(seen.usage):
+        return spoken, _estimate(sum(token.characters for token in spoken)) or 0
+    return spoken, 0 if usage.reasoning_tokens is None else _visible(usage, shows_reasoning=False)
+
+
+def _visible(usage: Usage, *, shows_reasoning: bool) -> int:
+    hidden = 0 if shows_reasoning else usage.reasoning_tokens or 0
+    return max(0, (usage.output_tokens or 0) - hidden)
+
+
+def _said_of_first(seen: Observation, timed: Sequence[Token]) -> int:
+    """How many tokens were in the first of these events, by a server that counts as it goes; 0: not known."""
+    said, tokens = seen.first_usage, seen.timeline.tokens
+    if said is None or not timed or timed[0] is not tokens[0]:
+        return 0
+    return _visible(said, shows_reasoning=any(token.channel is Channel.REASONING for token in tokens))

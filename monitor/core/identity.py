@@ -148,7 +148,7 @@ def _model(known: Known, served: str | None, usual: str | None, at: Instant) -> 
             return known, []
         text = f"{served} answers again, after {known.stranger}"
         return replace(known, stranger=None), [Event(at, Change.MODEL_BACK, text)]
-    name = canonical(served)
+    name = _bare(served)
     is_news = name not in known.models or at - known.models[name] >= FORGOTTEN_AFTER
     known = replace(known, models=_remember(known.models, name, at))
     if not is_news:
@@ -201,28 +201,43 @@ def _cached_words(seen: Observation) -> str:
 def is_same_model(one: str, other: str) -> bool:
     """A dated alias is the same model: `gpt-4.1-nano` and `gpt-4.1-nano-2025-04-14`.
 
-    Nor does a vendor's prefix (`openai/gpt-4.1-nano`), a gateway's variant (`:free`) or the
-    case make another model.
+    Two dates are two models. A vendor's prefix (`openai/gpt-4.1-nano`), a gateway's variant (`:free`)
+    or the case makes no other.
     """
-    return canonical(one) == canonical(other)
+    (name, dates), (other_name, other_dates) = _taken_apart(one), _taken_apart(other)
+    return name == other_name and (not dates or not other_dates or _is_same_day(dates, other_dates))
 
 
-def canonical(name: str) -> str:
-    """The name without what does not make another model."""
-    plain = name.rsplit("/", 1)[-1].casefold()
-    plain = _BEDROCK.sub("", plain)
-    plain = _VARIANT.sub("", plain).replace("@", "-")
-    while True:
-        shorter = _DATE.sub("", plain)
-        if shorter == plain:
-            return plain
-        plain = shorter
+def is_moved_alias(asked: str, before: str, served: str) -> bool:
+    """Whether the model asked for has no date, and so may go from one dated snapshot to the next."""
+    return not _taken_apart(asked)[1] and _taken_apart(before)[0] == _taken_apart(served)[0]
+
+
+def _taken_apart(name: str) -> tuple[str, str]:
+    """The name without what does not make another model, and the digits of its date; none: it has no date."""
+    plain, dates = _bare(name), ""
+    while found := _DATE.search(plain):
+        plain, dates = plain[: found.start()], _NO_DIGITS.sub("", found[0]) + dates
+    return plain, dates
+
+
+def _is_same_day(one: str, other: str) -> bool:
+    """20250613, or with less of it: 0613, 2506."""
+    short, long = sorted((one, other), key=len)
+    return long.endswith(short) or (len(short) == 4 and long[2:].startswith(short))
+
+
+def _bare(name: str) -> str:
+    """The name without its vendor and its variant."""
+    plain = _BEDROCK.sub("", name.rsplit("/", 1)[-1].casefold())
+    return _VARIANT.sub("", plain).replace("@", "-")
 
 
 _BEDROCK = re.compile(r"^(?:[a-z]{2,6}\.)?(?:anthropic|meta|amazon|mistral|cohere|deepseek|openai|qwen)\.")
 """`us.anthropic.claude-…`: the region and the vendor, as Amazon writes them."""
 _VARIANT = re.compile(r":(?:latest|free|nitro|floor|online|extended|exacto)$|-v\d:\d$")
 """OpenRouter's, Ollama's and Amazon's. Ollama's other tags are sizes, and so other models."""
+_NO_DIGITS = re.compile("[^0-9]+")
 _MONTH, _DAY = "(?:0[1-9]|1[0-2])", "(?:0[1-9]|[12][0-9]|3[01])"
 _DATE = re.compile(
     "(?<=[^-])-(?:latest"

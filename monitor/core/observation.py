@@ -55,6 +55,9 @@ class Usage:
     """All generated tokens, reasoning included."""
     reasoning_tokens: int | None = None
     cached_tokens: int | None = None
+    """Those of the input that came from the provider's cache."""
+    written_tokens: int | None = None
+    """Those of the input that went into it, where that has its price; None also where none did."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +71,8 @@ class VendorError:
     """Further words for machines: inner codes, and the quotas that were exceeded."""
     retry_s: float | None = None
     """When to ask again, where the body says it and not a header."""
+    request_id: str | None = None
+    """What the body calls this request."""
     in_stream: bool = False
     """It came with status 200: as an event, or instead of the stream."""
 
@@ -95,8 +100,12 @@ class Observation:
     # Language models
     prompt_characters: int = 0
     """Of the prompt that was sent, with its nonce; 0: not known."""
+    tokens_allowed: int | None = None
+    """The limit that the request set; None: none that we know of."""
     answer: str = ""
     """The answer text, at most 4,096 characters."""
+    answer_matches: bool | None = None
+    """Whether what was sought was found in all of the answer, as it came; None where nothing was."""
     finish_reason: str | None = None
     terminal: bool = False
     """The protocol's terminal evidence was seen."""
@@ -107,7 +116,11 @@ class Observation:
     """What the server calls its own build, such as `system_fingerprint`."""
     upstream: str | None = None
     """Who a gateway says answered behind it."""
+    reasoning_kept_back: bool = False
+    """The model thought more than came as text: nothing of it, a part, or a summary."""
     usage: Usage | None = None
+    first_usage: Usage | None = None
+    """What the server had counted when the first text came, where it counts as it goes."""
     usage_asked: bool = False
     """A good answer has to come with its usage."""
     keep_alives: int = 0

@@ -22,11 +22,13 @@ _QUOTA = (
     "usagelimit",
     "perday",  # Google: GenerateRequestsPerDayPerProjectPerModel-FreeTier
     "exceededcurrentquota",  # Moonshot
-    "quotaexceeded",
     "payment",
     "arrearage",  # Alibaba
     "budgetexceeded",  # LiteLLM
 )
+_QUOTA_PERHAPS = ("quotaexceeded",)
+"""So Cerebras calls it by the minute, too: the message decides."""
+_QUOTA_ALONE = frozenset({"quota"})
 _THROTTLE = (
     "ratelimit",  # rate_limit_exceeded, rate_limit_error, RateLimitReached, rate_limit_reached_error
     "toomanyrequests",
@@ -35,15 +37,26 @@ _THROTTLE = (
 )
 _THROTTLE_TYPES = frozenset({"requests", "tokens"})  # OpenAI, Groq: of what there were too many
 _QUOTA_SAID = re.compile(
-    r"insufficient[ _](quota|balance|credit|fund)|exceeded your current quota|credit balance"
+    r"insufficient[ _](quota|balance|credit|fund)|exceeded your (current )?quota|credit balance"
     r"|(out of|used all|run out of|not enough|no|add|purchase|buy)\b[\w ]{0,30}\bcredits?\b"
     r"|(spend|spending|usage|monthly|daily)[ _-](spending )?(limit|quota|cap)|billing (hard )?limit"
-    r"|balance (is )?(too low|insufficient|not enough)|quota[ _](is |has been )?(exceeded|exhausted)"
+    r"|balance (is )?(too low|insufficient|not enough)|(out of|no)( \w+){0,2} quota\b"
+    r"|quota[ _](is |was |has been )?(exceeded|exhausted|reached|used up)"
     r"|budget has been exceeded|payment required|recharge|per[ -]day",
     re.IGNORECASE,
 )
-_OVERLOAD = ("overload", "capacity", "serverbusy", "enginebusy")
-_OVERLOAD_SAID = ("overload", "capacity", "server is busy", "engine is busy")
+_SOON = re.compile(
+    r"(?<![^\W_])per[ _-](minute|second|min\b|sec\b)|per(minute|second)|/ ?(minute|second|min\b|sec\b)"
+    r"|\b([io]?tpm|rpm|rps)\b",
+    re.IGNORECASE,
+)
+"""What was exceeded comes back by itself. Vertex: `…/generate_content_requests_per_minute_per_project…`."""
+_LATE = re.compile(r"per[ _-]?(day|month)|daily|monthly|spend|\b[rt]pd\b", re.IGNORECASE)
+_OVERLOAD = ("overload", "capacity", "serverbusy", "enginebusy", "slowdown")  # OpenAI: 503, slow_down
+_OVERLOAD_SAID = (
+    "overload", "capacity", "server is busy", "engine is busy", "too busy", "high demand",
+    "insufficient_system_resource",
+)  # fmt: skip
 _KEY = (
     "apikeyinvalid", "invalidapikey", "incorrectapikey", "authenticationerror", "autherror",
     "unauthenticated",
@@ -52,7 +65,12 @@ _NO_MODEL = (
     "modelnotfound", "modelnotavailable", "modelnotexist", "unknownmodel", "invalidmodel",
     "modeldecommissioned", "modeldeprecated", "deploymentnotfound",
 )  # fmt: skip
-_NO_MODEL_SAID = re.compile(r"\bmodel not exist|is not a valid model", re.IGNORECASE)  # DeepSeek, OpenRouter
+_NO_MODEL_SAID = re.compile(
+    r"\bmodel not exist|is not a valid model"  # DeepSeek, OpenRouter
+    r"|\binvalid model name passed in model="  # LiteLLM
+    r"|\bmodel ([`'\"][^`'\"]{1,200}[`'\"] )?does not exist",  # SiliconFlow
+    re.IGNORECASE,
+)
 _FILTER = ("contentfilter", "contentpolicy", "responsibleai", "moderation", "datainspection")
 _FILTER_SAID = ("content_filter", "content_policy", "content management policy", "moderation")
 
@@ -61,9 +79,15 @@ def is_quota(error: VendorError | None) -> bool:
     """Nothing is left to spend, or not before tomorrow: waiting a minute does not help."""
     if error is None or _tells(error, _QUOTA):
         return error is not None
+    said = _said(error)
+    # Google says when to come back where that is soon.
+    if (_SOON.search(said) or error.retry_s) and not _LATE.search(said):
+        return False
+    if _tells(error, _QUOTA_PERHAPS) or _QUOTA_ALONE & _told(error):
+        return True
     if _tells(error, _THROTTLE) or error.type in _THROTTLE_TYPES:
         return False
-    return _QUOTA_SAID.search(_said(error)) is not None
+    return _QUOTA_SAID.search(said) is not None
 
 
 def is_overload(error: VendorError | None) -> bool:
@@ -92,9 +116,12 @@ def is_filter(error: VendorError | None) -> bool:
 
 def _tells(error: VendorError, words: tuple[str, ...]) -> bool:
     """One of the words for machines has one of these in it, whatever its spelling."""
+    return any(word in one for one in _told(error) for word in words)
+
+
+def _told(error: VendorError) -> set[str]:
     told = (error.code, error.type, *error.reasons)
-    plain = [_NO_LETTERS.sub("", word.lower()) for word in told if word]
-    return any(word in one for one in plain for word in words)
+    return {_NO_LETTERS.sub("", word.lower()) for word in told if word}
 
 
 def _says(error: VendorError, words: tuple[str, ...]) -> bool:

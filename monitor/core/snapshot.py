@@ -35,6 +35,8 @@ from monitor.core.uptime import (
 
 STALE_AFTER = Span(30 * SECOND)
 """A heartbeat that is older than this no longer vouches for anything."""
+INCIDENTS_TOLD = 100
+"""In a feed, unless it is asked for more or more are open."""
 BLIND_TOLD = Span(90 * DAY)
 """How far back it is told when the monitor itself could not see."""
 
@@ -70,6 +72,8 @@ class Listing:
     provider_name: str
     name: str
     """What people call it."""
+    called: str = ""
+    """The same, told apart from a sibling of that name; empty: it has none."""
     model: str | None
     model_id: str | None
     protocol: str
@@ -103,7 +107,7 @@ class Story:
 
     id: str
     title: str
-    impact: str
+    impact: State
     """`degraded` or `down`: the worst it came to."""
     started_at: Instant
     ended_at: Instant | None
@@ -160,10 +164,21 @@ def standing(belief: Belief | None, interval: Span, now: Instant) -> Standing:
     waits = throttled_until(belief, interval, now)
     if silent is not None:
         return Standing(Shown.UNKNOWN, silent, _why_silent(belief), waits)
-    reason = belief.reason
-    if belief.state is State.UNKNOWN and belief.last_outcome is Outcome.RATE_LIMITED:
-        reason = f"no working look yet, last: {belief.last_outcome}: {belief.last_detail}"
-    return Standing(Shown(str(belief.state)), belief.since or None, reason, waits)
+    return Standing(Shown(str(belief.state)), belief.since or None, _why(belief), waits)
+
+
+def _why(belief: Belief) -> str:
+    """The reason of its state; where it never worked, what came of the newest look."""
+    if belief.state is not State.UNKNOWN or belief.last_outcome is None:
+        return belief.reason
+    if belief.since and belief.last_outcome is not Outcome.RATE_LIMITED:
+        return belief.reason
+    return f"no working look yet, last: {_last_look(belief)}"
+
+
+def _last_look(belief: Belief) -> str:
+    detail = "" if belief.last_detail is None else f": {belief.last_detail}"
+    return f"{belief.last_outcome}{detail}"
 
 
 def silent_since(belief: Belief, interval: Span, now: Instant) -> Instant | None:
@@ -175,7 +190,7 @@ def silent_since(belief: Belief, interval: Span, now: Instant) -> Instant | None
 def _why_silent(belief: Belief) -> str:
     outcome = belief.last_outcome
     if outcome is not None and outcome.blame in (Blame.CONFIG, Blame.MONITOR):
-        return f"{outcome}: {belief.last_detail}"
+        return _last_look(belief)
     return f"nothing heard for {LAPSE} intervals"
 
 
@@ -275,7 +290,9 @@ class Snapshot:
     @property
     def blind_now(self) -> Blind | None:
         """The record of blindness that is open, where somebody vouches for it."""
-        return next((one for one in self.blind if one.ended is None), None) if not self.stale else None
+        if self.stale or self.database_away:
+            return None
+        return next((one for one in self.blind if one.ended is None), None)
 
     @property
     def open_incidents(self) -> tuple[Story, ...]:
@@ -285,13 +302,29 @@ class Snapshot:
         """What everybody may know: no detail, no request id, no cost, no endpoint that is not public."""
         shown = tuple(_public_endpoint(one) for one in self.endpoints if one.listing.public)
         ids = {one.id for one in shown}
-        stories = (public_story(story, ids) for story in self.incidents)
+        told = (public_story(story, ids) for story in self.incidents)
+        stories = tuple(story for story in told if story is not None)
+        # The newest fact of all of them would tell when a hidden one was looked at.
+        facts = [one.last_probe.at for one in shown if one.last_probe is not None]
+        facts += [update.at for story in stories for update in story.updates]
         return replace(
             self,
+            generated_at=max(facts, default=None),
             heartbeat=None if self.heartbeat is None else replace(self.heartbeat, status={}),
             endpoints=shown,
-            incidents=tuple(story for story in stories if story is not None),
+            incidents=stories,
         )
+
+    def newest_incidents(self, limit: int | None = None) -> tuple[Story, ...]:
+        """Newest first, the open ones before all others where there is no room for all.
+
+        None: all that are open, and so many others that there are `INCIDENTS_TOLD`.
+        """
+        still = self.open_incidents
+        most = max(len(still), INCIDENTS_TOLD) if limit is None else limit
+        over = [story for story in self.incidents if story.ended_at is not None]
+        told = {story.id for story in (*still[:most], *over[: max(0, most - len(still))])}
+        return tuple(story for story in self.incidents if story.id in told)
 
 
 def _public_endpoint(one: EndpointSnapshot) -> EndpointSnapshot:

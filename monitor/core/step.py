@@ -8,11 +8,12 @@ survive JSON, and `to_json` / `step_from_json` are its inverse pair.
 import base64
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from datetime import date
 from decimal import Decimal
 from typing import Any
 
 from monitor.core import identity
-from monitor.core.alert import Alert, Kind, Usual
+from monitor.core.alert import Alert, Fate, Kind, Usual
 from monitor.core.belief import (
     Belief,
     Incident,
@@ -24,6 +25,7 @@ from monitor.core.belief import (
     Transition,
     Update,
 )
+from monitor.core.budget import FREE, Spent, day_of
 from monitor.core.degraded import Sample
 from monitor.core.figures import Figures, TokenSource
 from monitor.core.headroom import Headroom, Limit, Period
@@ -85,8 +87,7 @@ class Sent:
 
     key: str
     at: Instant
-    fate: str
-    """`sent`, `later` or `dead`."""
+    fate: Fate
     attempts: int
     again: Instant | None = None
     error: str | None = None
@@ -167,7 +168,7 @@ def step_from_json(raw: Json) -> Step:
         quiet=tuple(map(_quiet, raw.get("quiet", ()))),
         gap=Gap(**{**gap, "reason": GapReason(gap["reason"])}) if gap else None,
         segment=_segment(raw["segment"]) if "segment" in raw else None,
-        sent=Sent(**raw["sent"]) if "sent" in raw else None,
+        sent=_sent(raw.get("sent")),
         done=Done(**raw["done"]) if "done" in raw else None,
         report=_report(raw["report"]) if "report" in raw else None,
         events=tuple(map(_event, raw.get("events", ()))),
@@ -252,6 +253,10 @@ def _blind(raw: Json | None) -> Blind | None:
     return None if raw is None else Blind(**{**raw, "need": Need(raw["need"])})
 
 
+def _sent(raw: Json | None) -> Sent | None:
+    return None if raw is None else Sent(**{**raw, "fate": Fate(raw["fate"])})
+
+
 def _transition(raw: Json) -> Transition:
     return Transition(**{**raw, "before": State(raw["before"]), "after": State(raw["after"])})
 
@@ -282,20 +287,19 @@ def belief_json(belief: Belief, *, ring: bool = False) -> Json:
             if (run := getattr(belief.runs, name)).count
         },
     }
-    if belief.confirmations:
-        out["confirmations"] = belief.confirmations
+    if belief.outcome is not None:
+        out["made"] = [belief.outcome, belief.request_id]
+    for name in ("confirmations", "cleared", "not_before"):
+        if value := getattr(belief, name):
+            out[name] = value
     if belief.holding:
         out["holding"] = dict(belief.holding)
-    if belief.cleared:
-        out["cleared"] = belief.cleared
     if belief.incident is not None:
         out["incident"] = _incident_json(belief.incident)
     if belief.misconfigured is not None:
         out["misconfigured"] = _incident_json(belief.misconfigured)
     if belief.quiet:
         out["quiet"] = dict(belief.quiet)
-    if belief.not_before:
-        out["not_before"] = belief.not_before
     if belief.headroom is not None:
         out["headroom"] = _headroom_json(belief.headroom)
     if belief.learnt != Learnt():
@@ -310,6 +314,8 @@ def belief_json(belief: Belief, *, ring: bool = False) -> Json:
 def belief_from_json(raw: Json) -> Belief:
     """The inverse of `belief_json`."""
     outcome, detail, request_id = raw.get("last", (None, None, None))
+    # A belief of an older program does not say what made its state.
+    made, request = raw.get("made", (None, None))
     learnt = raw.get("learnt")
     return Belief(
         endpoint=raw["endpoint"],
@@ -317,6 +323,8 @@ def belief_from_json(raw: Json) -> Belief:
         state=State(raw["state"]),
         since=Instant(raw["since"]),
         reason=raw["reason"],
+        outcome=Outcome(made) if made else None,
+        request_id=request,
         classified=Instant(raw["classified"]),
         runs=Runs(**{name: Run(*run) for name, run in raw["runs"].items()}),
         confirmations=raw.get("confirmations", 0),
@@ -433,6 +441,8 @@ class Checkpoint:
     """The record of our own blindness that is open."""
     quiet: Mapping[str, tuple[QuietSpan, ...]] = field(default_factory=dict)
     """What ended, maintenance or a pause, and may hold slots that nothing accounts for."""
+    spent: Mapping[str, Spent] = field(default_factory=dict)
+    """What each endpoint cost in the newest day in which it cost anything."""
 
 
 def checkpoint_json(known: Checkpoint) -> Json:
@@ -446,6 +456,7 @@ def checkpoint_json(known: Checkpoint) -> Json:
         "reports": (_slim(report) for report in known.reports.values()),
         "blind": None if known.blind is None else _plain(known.blind),
         "quiet": (_plain(span) for spans in known.quiet.values() for span in spans),
+        "spent": {name: [spent.day.isoformat(), str(spent.usd)] for name, spent in known.spent.items()},
     }
 
 
@@ -468,6 +479,10 @@ def checkpoint_from_json(raw: Json) -> Checkpoint:
         reports={one["endpoint"]: _report(one) for one in raw.get("reports", ())},
         blind=_blind(raw.get("blind")),
         quiet=quiet,
+        spent={
+            name: Spent(date.fromisoformat(day), Decimal(usd))
+            for name, (day, usd) in raw.get("spent", {}).items()
+        },
     )
 
 
@@ -491,9 +506,12 @@ class Known:
         self.reports = dict(start.reports)
         self.blind = start.blind
         self.quiet = dict(start.quiet)
+        self.spent = dict(start.spent)
+        self._paid: dict[str, str] = {}
+        """The newest result of each endpoint whose cost is in `spent`."""
 
     def apply(self, step: Step) -> None:
-        """`step` is durable now. Applying it twice does no harm."""
+        """`step` is durable now. Applying it twice in a row does no harm."""
         if step.belief is not None:
             held = self.beliefs.get(step.belief.endpoint)
             if held is None or held.sequence < step.belief.sequence:
@@ -512,9 +530,18 @@ class Known:
         slot = slot_of(step)
         if slot is not None:
             self.accounted[slot[0]] = slot[1]
+        if step.result is not None and step.result.cost_usd is not None:
+            self._pay(step.result, step.result.cost_usd)
+
+    def _pay(self, result: Result, cost: Decimal) -> None:
+        name, day = result.endpoint, day_of(result.at)
+        if self._paid.get(name) == result.probe_id:
+            return
+        self._paid[name] = result.probe_id
+        self.spent[name] = self.spent.get(name, Spent(day, FREE)).plus(day, cost)
 
     def _settle(self, sent: Sent) -> None:
-        if sent.fate != "later":
+        if sent.fate != Fate.LATER:
             self.owed.pop(sent.key, None)
         elif sent.key in self.owed:
             alert = self.owed[sent.key].alert
@@ -530,6 +557,7 @@ class Known:
             reports=dict(self.reports),
             blind=self.blind,
             quiet=dict(self.quiet),
+            spent=dict(self.spent),
         )
 
 

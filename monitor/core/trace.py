@@ -5,7 +5,6 @@ nothing in it is understood, cleaned or blotted out yet.
 """
 
 from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from monitor.core.wire import Arrival
@@ -31,8 +30,6 @@ class Trace:
     """As it was asked, so it may hold a secret."""
     sent: int
     """Bytes of the body of the request."""
-    hide: Callable[[str], str]
-    """Blots out what this server was told and nobody else should know."""
     first: list[Read] = field(default_factory=list)
     last: deque[Read] = field(default_factory=lambda: deque(maxlen=MOST_READS))
     """Of those that are not among the first."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 
 from monitor.core.figures import Figures, measure
 from monitor.core.headroom import Limit, http_date, wait
-from monitor.core.identity import NOBODY, Known, is_same_model
+from monitor.core.identity import NOBODY, Known, is_moved_alias, is_same_model
 from monitor.core.instant import SECOND, Instant, Span, as_datetime, say
 from monitor.core.observation import DETAIL_KEPT, Observation, Timer, VendorError, clean
 from monitor.core.outcome import Blame, Outcome
@@ -31,7 +31,7 @@ class Expect:
     """What was expected of one probe; None: nothing."""
 
     answer: str | None = None
-    """A substring of the answer, in any case."""
+    """A substring of the answer, in any case: the reading looks for it, this is for the words."""
     model: str | None = None
     ttft_ms: float | None = None
     output_speed: float | None = None
@@ -90,9 +90,10 @@ def judge(
     *,
     model: str | None,
     limits: tuple[Limit, ...] = (),
+    received_at: Instant | None = None,
 ) -> Verdict:
     """Judge one look. `model` is the model asked for; None for a plain check. `limits` are those that
-    the reply told of."""
+    the reply told of, `received_at` when it came, by our own clock; None: nobody knows."""
     figures = measure(seen)
     ruling = _rule(seen, expect, learnt, figures, model)
     detail = ruling.detail
@@ -103,7 +104,7 @@ def judge(
         detail=detail,
         figures=figures,
         learnt=_learn(seen, ruling.outcome, learnt),
-        retry_after=_stay_away(seen, limits) if ruling.outcome is Outcome.RATE_LIMITED else None,
+        retry_after=_stay_away(seen, limits, received_at) if ruling.outcome is Outcome.RATE_LIMITED else None,
     )
 
 
@@ -318,11 +319,11 @@ def _said(error: VendorError | None, body: str = "") -> str:
 
 def _refusal(seen: Observation, learnt: Learnt, model: str) -> _Ruling:
     """A status other than 200 from a language model."""
-    status, error = seen.status, seen.error
+    status, error = seen.status, seen.error or _in_words(seen.body)
     assert status is not None
     # RFC 9110, 15: what HTTP does not have is taken for a failure of the server.
     unheard = "" if status < 600 else ", which HTTP does not have"
-    said = f"status {status}{unheard}: {_said(error, seen.body)}"
+    said = f"status {status}{unheard}: {_said(seen.error, seen.body)}"
     if status in (400, 429) and is_quota(error):
         return _Ruling(Outcome.QUOTA_EXHAUSTED, f"{said}. Add credit or raise the limit at the provider.")
     if status == 429:
@@ -350,6 +351,12 @@ def _refusal(seen: Observation, learnt: Learnt, model: str) -> _Ruling:
     return _Ruling(Outcome.BAD_REQUEST, said)
 
 
+def _in_words(body: str) -> VendorError | None:
+    """What a refusal in plain words says: not a page, whose markup may hold any word, nor other JSON."""
+    words = body.strip()
+    return VendorError(message=words) if words and words[0] not in "<{[" else None
+
+
 _BY_STATUS: dict[int, tuple[Outcome, str]] = {
     401: (Outcome.AUTH_FAILED, ". Check api_key."),
     403: (Outcome.AUTH_FAILED, ". Check api_key and its permissions."),
@@ -371,7 +378,7 @@ def _stream(seen: Observation, expect: Expect, learnt: Learnt, figures: Figures,
         found = rule(seen)
         if found is not None:
             return found
-    if expect.answer is not None and expect.answer.casefold() not in seen.answer.casefold():
+    if seen.answer_matches is False:
         return _Ruling(
             Outcome.WRONG_ANSWER,
             f'the answer does not contain "{expect.answer}"; it begins: {seen.answer[:200]}',
@@ -418,12 +425,20 @@ def _nothing_said(seen: Observation) -> _Ruling | None:
         return None
     # Tokens that were counted and not shown are hidden reasoning: not every vendor tells them apart.
     counted = bool(seen.usage and (seen.usage.reasoning_tokens or seen.usage.output_tokens))
-    if (seen.timeline.tokens or counted) and seen.finish_reason in _CUT:
+    if ((seen.timeline.tokens or counted) and seen.finish_reason in _CUT) or _reasoned_to_the_limit(seen):
         return _Ruling(
             Outcome.NO_ANSWER,
             "all tokens went into reasoning, none into the answer. Raise max_tokens of this endpoint.",
         )
     return _Ruling(Outcome.EMPTY_COMPLETION, f"finish_reason {seen.finish_reason or 'unknown'}, but no text")
+
+
+def _reasoned_to_the_limit(seen: Observation) -> bool:
+    """As many tokens as we allowed, reasoning among them, whatever the server gives for a reason."""
+    usage, allowed = seen.usage, seen.tokens_allowed
+    if usage is None or allowed is None or (usage.output_tokens or 0) < allowed:
+        return False
+    return bool(seen.timeline.tokens or usage.reasoning_tokens)
 
 
 def _swapped(seen: Observation, expect: Expect, learnt: Learnt, model: str) -> _Ruling | None:
@@ -434,11 +449,12 @@ def _swapped(seen: Observation, expect: Expect, learnt: Learnt, model: str) -> _
         if is_same_model(served, expect.model):
             return None
         return _Ruling(Outcome.MODEL_SWAPPED, f"{served} answered, expected {expect.model}")
-    if learnt.served_model is None or is_same_model(served, learnt.served_model):
+    usual = learnt.served_model
+    if usual is None or is_same_model(served, usual) or is_moved_alias(model, usual, served):
         return None
     return _Ruling(
         Outcome.MODEL_SWAPPED,
-        f"{served} answered; until now it was {learnt.served_model} (asked for {model})",
+        f"{served} answered; until now it was {usual} (asked for {model})",
     )
 
 
@@ -468,9 +484,9 @@ def _slow(figures: Figures, expect: Expect) -> _Ruling | None:
     return _Ruling(Outcome.SLOW, words)
 
 
-def _stay_away(seen: Observation, limits: tuple[Limit, ...]) -> Span | None:
+def _stay_away(seen: Observation, limits: tuple[Limit, ...], received_at: Instant | None) -> Span | None:
     """What the headers ask for, else the body; else until the limits that are used up come back."""
-    said = retry_after(seen.headers)
+    said = retry_after(seen.headers, received_at)
     if said is None and seen.error is not None and seen.error.retry_s:
         said = _bounded(seen.error.retry_s)
     if said is None:
@@ -479,10 +495,11 @@ def _stay_away(seen: Observation, limits: tuple[Limit, ...]) -> Span | None:
     return said
 
 
-def retry_after(headers: Mapping[str, str]) -> Span | None:
+def retry_after(headers: Mapping[str, str], received_at: Instant | None) -> Span | None:
     """What `Retry-After-Ms` or `Retry-After` asks for, at most 15 minutes; None if neither makes sense.
 
-    A date is taken relative to the server's own `Date`, so that our clocks need not agree.
+    A date is taken relative to the server's own `Date`, so that our clocks need not agree; relative to
+    `received_at` where that is missing or makes no sense.
     """
     exact = headers.get("retry-after-ms", "").strip()
     if _PLAIN_NUMBER.fullmatch(exact):
@@ -490,7 +507,9 @@ def retry_after(headers: Mapping[str, str]) -> Span | None:
     said = headers.get("retry-after", "").strip()
     if _PLAIN_NUMBER.fullmatch(said):
         return _bounded(float(said))
-    now, then = http_date(headers.get("date", "")), http_date(said)
+    then, now = http_date(said), http_date(headers.get("date", ""))
+    if now is None:
+        now = received_at
     return None if now is None or then is None else _bounded((then - now) / SECOND)
 
 

@@ -8,7 +8,7 @@ import enum
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from monitor.core.timeline import Timeline
 
@@ -105,6 +105,15 @@ class Arrival:
     """The answer ended with what was read, so that `at` is the moment of its end."""
 
 
+class Moment(NamedTuple):
+    """When something happened; monotonic seconds."""
+
+    at: float
+    """The latest that it can have been."""
+    earliest: float
+    """The earliest; `at` where that is exact."""
+
+
 class Reply(Protocol):
     """The status line and headers came; the body may be read."""
 
@@ -119,6 +128,11 @@ class Reply(Protocol):
     @property
     def certificate_days(self) -> float | None:
         """Days until the server's certificate expires; None without TLS."""
+        ...
+
+    @property
+    def ended(self) -> Moment | None:
+        """When the body was over, by its framing or because the other side closed; None until then."""
         ...
 
     async def read(self, until: float, gather_s: float = 0.0) -> Arrival | None:
@@ -179,6 +193,11 @@ class Link(Protocol):
     @property
     def certificate(self) -> Certificate | None:
         """What the server showed; None without TLS."""
+        ...
+
+    @property
+    def ended(self) -> Moment | None:
+        """When the other side closed; None until then."""
         ...
 
     async def send(self, data: bytes) -> None:

@@ -11,7 +11,7 @@ from monitor.core.timeline import Timeline
 from monitor.core.verdict import Expect
 from monitor.core.wire import Limits, Request, Wire
 from monitor.protocols import Reveal
-from monitor.protocols._prepare import headers, milliseconds, secrets
+from monitor.protocols._prepare import headers, milliseconds
 from monitor.protocols._reading import Conversation, Dialect, Patience
 
 NONCE_LENGTH = 32
@@ -43,12 +43,18 @@ def patience(settings: ModelSettings) -> Patience:
     return Patience(settings.first_token_timeout.total_seconds(), settings.stall_timeout.total_seconds())
 
 
-def conversation(settings: ModelSettings, reveal: Reveal, dialect: Dialect) -> Conversation:
+def conversation(settings: ModelSettings, dialect: Dialect) -> Conversation:
     """How its answers are read."""
-    keys = () if settings.api_key is None else (settings.api_key,)
-    # A server that floods us must not keep us from looking at the others.
-    most = None if settings.omit else max(_LEAST_ROOM, settings.max_tokens * _BYTES_OF_TOKEN)
-    return Conversation(dialect, patience(settings), secrets(settings, reveal, keys), most)
+    # What is left out may be the limit.
+    allowed = None if settings.omit else settings.max_tokens
+    return Conversation(
+        dialect,
+        patience(settings),
+        # A server that floods us must not keep us from looking at the others.
+        most_bytes=None if allowed is None else max(_LEAST_ROOM, allowed * _BYTES_OF_TOKEN),
+        sought=settings.expect.answer,
+        tokens_allowed=allowed,
+    )
 
 
 def credential(settings: ModelSettings, reveal: Reveal, header: str, scheme: str = "") -> dict[str, str]:
@@ -150,7 +156,7 @@ class Model:
         self._url = form.url
         self._headers = json_headers(settings, reveal, form.headers)
         self._template = Template(form.body, settings.omit)
-        self._conversation = conversation(settings, reveal, dialect)
+        self._conversation = conversation(settings, dialect)
         self.model = settings.model
         self.identity = identity(settings)
         self.expect = expectations(settings)

@@ -15,8 +15,18 @@ from monitor.core.observation import BODY_KEPT, Observation, Timer, Usage, Vendo
 from monitor.core.sse import Event, Parser
 from monitor.core.timeline import Channel, Timeline, Token
 from monitor.core.trace import Trace
-from monitor.core.wire import Arrival, Fault, FaultKind, Limits, Phase, Reply, Request, Wire, WireFault
-from monitor.protocols._prepare import Secrets
+from monitor.core.wire import (
+    Arrival,
+    Fault,
+    FaultKind,
+    Limits,
+    Moment,
+    Phase,
+    Reply,
+    Request,
+    Wire,
+    WireFault,
+)
 from monitor.protocols._vendor import behind, kept_headers, request_id, vendor_error
 
 ANSWER_KEPT = 4096
@@ -52,21 +62,61 @@ class Patience:
 
 
 @dataclass(slots=True)
+class Search:
+    """Looks for a text in an answer that comes in pieces, in any case and wherever its lines break."""
+
+    sought: str
+    """Folded, and each blank a space."""
+    found: bool = False
+    _end: str = ""
+    """Of what came so far, as much as what is sought may have begun in."""
+
+    def see(self, piece: str) -> None:
+        """Some more of the answer."""
+        if not self.found:
+            text = self._end + _folded(piece)
+            self.found = self.sought in text
+            self._end = text[1 - len(self.sought) :] if len(self.sought) > 1 else ""
+
+
+def _folded(text: str) -> str:
+    return text.casefold().translate(_LINES)
+
+
+_LINES = str.maketrans("\r\n\t", "   ")
+
+
+class Inline(enum.Enum):
+    """Whether reasoning comes within the answer, between tags."""
+
+    UNDECIDED = "undecided"
+    """What came so far may be the beginning of the first tag."""
+    OPEN = "open"
+    CLOSED = "closed"
+    """And nothing but blanks came since."""
+    ANSWERING = "answering"
+
+
+@dataclass(slots=True)
 class Reading:
     """What was understood of one answer so far. A dialect writes into it."""
 
     timeline: Timeline
-    secrets: Secrets
     trace: Trace
+    search: Search | None = None
+    """For what `expect.answer` asks for."""
     at: float = 0.0
     """Stamp of the bytes that are being read."""
     earliest: float = 0.0
     answer: list[str] = field(default_factory=list)
     answer_length: int = 0
     finish_reason: str | None = None
-    inline_reasoning: bool = False
-    """A tag that marks reasoning within the answer is open."""
+    inline: Inline = Inline.UNDECIDED
+    inline_tail: str = ""
+    """The end of such reasoning, for the tag that closes it may come in pieces."""
     filtered: bool = False
+    reasoning_kept_back: bool = False
+    """More was thought than comes as text."""
     served_model: str | None = None
     answer_id: str | None = None
     fingerprint: str | None = None
@@ -75,6 +125,8 @@ class Reading:
     """Events without text before the first token; the comments come to them where none followed."""
     usage: object = None
     """The last usage object, as the server wrote it."""
+    first_usage: object = None
+    """The one in the event that brought the first text; None where there was none in it."""
     error: VendorError | None = None
     malformed: str | None = None
     fault: Fault | None = None
@@ -92,9 +144,21 @@ class Reading:
     def token(self, text: str, channel: Channel) -> None:
         """Generated text came."""
         self.timeline.tokens.append(Token(self.at, self.earliest, len(text), channel, ended_read=False))
-        if channel is Channel.ANSWER and self.answer_length < ANSWER_KEPT:
+        if channel is not Channel.ANSWER:
+            return
+        if self.answer_length < ANSWER_KEPT:
             self.answer.append(text)
             self.answer_length += len(text)
+        if self.search is not None:
+            self.search.see(text)
+
+    def thought_aloud(self) -> None:
+        """What came as the beginning of the answer was that of a thought."""
+        for token in self.timeline.tokens:
+            if token.channel is Channel.ANSWER:
+                token.channel = Channel.REASONING
+        self.answer.clear()
+        self.answer_length = 0
 
     def finished(self, reason: str | None) -> None:
         """The protocol's terminal evidence came, with the reason if it gave one."""
@@ -113,7 +177,7 @@ class Reading:
 
     def raw(self) -> str:
         """The beginning of the body as text."""
-        return self.secrets.hide_bytes(bytes(self.body[:_EVIDENCE])).decode("utf-8", "replace")
+        return bytes(self.body[:_EVIDENCE]).decode("utf-8", "replace")
 
     def failed(self, error: VendorError) -> None:
         """The server says that it failed."""
@@ -165,14 +229,17 @@ class Conversation:
 
     dialect: Dialect
     patience: Patience
-    secrets: Secrets
     most_bytes: int | None = None
     """The longest answer that can be an honest one; None: the wire's own bound."""
+    sought: str | None = None
+    """What the answer should contain; None: nothing in particular."""
+    tokens_allowed: int | None = None
+    """The limit in every request; None: none that we know of."""
 
     async def ask(self, wire: Wire, request: Request, timeline: Timeline, limits: Limits) -> Reading:
         """One exchange, from the first packet to the end of the answer."""
-        trace = Trace(request.method, request.url, len(request.body), self.secrets.blot)
-        reading = Reading(timeline, self.secrets, trace)
+        search = None if self.sought is None else Search(_folded(self.sought))
+        reading = Reading(timeline, Trace(request.method, request.url, len(request.body)), search)
         bounds = Limits(
             deadline=limits.deadline,
             connect_s=limits.connect_s,
@@ -211,32 +278,36 @@ class Conversation:
         usage = self.dialect.usage(reading.usage)
         if usage is not None and reading.timeline.tokens and not usage.output_tokens:
             usage = replace(usage, output_tokens=None)
-        seen = Observation(
+        told = None if reading.error is None else reading.error.request_id
+        return Observation(
             timeline=reading.timeline,
             fault=reading.fault,
             timer=reading.timer,
             status=reading.status,
             headers=kept_headers(reading.headers),
             body=_evidence(reading),
-            request_id=self.secrets.hide_in(request_id(reading.headers)) or reading.answer_id,
+            request_id=request_id(reading.headers) or told or reading.answer_id,
             error=reading.error,
             malformed=reading.malformed,
             certificate_days=reading.certificate_days,
             prompt_characters=prompt_characters,
+            tokens_allowed=self.tokens_allowed,
             answer=clean("".join(reading.answer), ANSWER_KEPT),
+            answer_matches=None if reading.search is None else reading.search.found,
             finish_reason=reading.finish_reason,
             terminal=reading.timeline.terminal is not None,
             filtered=reading.filtered,
+            reasoning_kept_back=reading.reasoning_kept_back,
             served_model=reading.served_model,
             fingerprint=reading.fingerprint,
             upstream=reading.upstream or behind(reading.headers),
             usage=usage,
+            first_usage=self.dialect.usage(reading.first_usage),
             usage_asked=usage_asked,
             keep_alives=0 if reading.timeline.tokens else reading.keep_alives,
             learnt=learnt,
             trace=reading.trace,
         )
-        return self.secrets.cleared(seen)
 
 
 def _end(reading: Reading) -> float:
@@ -277,6 +348,7 @@ async def _read_answer(
             return
         if arrival is None:
             _ended(reading, dialect, form, parser)
+            _until_the_end(reading, reply.ended)
             return
         before = len(reading.timeline.tokens), reading.timeline.terminal
         _arrived(reading, arrival)
@@ -342,8 +414,10 @@ def _stream(reading: Reading, dialect: Dialect, parser: Parser, arrival: Arrival
         reading.body += arrival.data
     newest = 0
     for event in events:
-        newest = len(tokens)
+        newest, counted = len(tokens), reading.usage
         dialect.event(reading, event)
+        if not newest and tokens and reading.usage is not counted:
+            reading.first_usage = reading.usage
         reading.keep_alives += not tokens
         if reading.over:
             return
@@ -406,6 +480,15 @@ def _ended(reading: Reading, dialect: Dialect, form: _Form | None, parser: Parse
             _no_stream(reading, "neither an event stream nor JSON")
 
 
+def _until_the_end(reading: Reading, ended: Moment | None) -> None:
+    """An answer that said neither that it was over nor that it failed, failed by ending."""
+    if ended is None or reading.timeline.terminal is not None or reading.error is not None:
+        return
+    reading.at = ended.at
+    if ended.earliest < ended.at:
+        reading.timeline.bounds.add("end")
+
+
 def _last_words(reading: Reading, dialect: Dialect, parser: Parser) -> None:
     """An event counts without the blank line behind it; half an event is what a cut left of one."""
     for event in parser.close():
@@ -423,9 +506,8 @@ def _no_stream(reading: Reading, what: str) -> None:
 
 
 def _whole(reading: Reading, dialect: Dialect) -> None:
-    body = reading.secrets.hide_bytes(bytes(reading.body))
     try:
-        answer = json.loads(body)
+        answer = json.loads(reading.body)
     except (ValueError, RecursionError):
         _no_stream(reading, "neither an event stream nor valid JSON")
         return
@@ -457,7 +539,7 @@ async def _read_refusal(reply: Reply, reading: Reading, deadline: float) -> None
         if arrival.at > until:
             break
     try:
-        said = json.loads(reading.secrets.hide_bytes(bytes(reading.body)))
+        said = json.loads(reading.body)
     except (ValueError, RecursionError):
         return
     reading.error = vendor_error(said, in_stream=False)

@@ -19,6 +19,7 @@ _HEADER_KEPT = 200
 _REQUEST_IDS = (
     "x-request-id", "request-id", "x-generation-id", "apim-request-id", "x-ms-request-id", "cf-ray",
 )  # fmt: skip
+_REQUEST_KEYS = ("request_id", "requestId", "RequestId")
 _WORD_KEPT = 100
 _MESSAGES = ("message", "msg", "detail", "errors", "error_msg", "error_message", "status_msg", "title")
 _CODES = ("code", "error_code", "status_code", "statusCode")
@@ -72,7 +73,7 @@ def vendor_error(payload: object, *, in_stream: bool) -> VendorError | None:
     code = _code(inner)
     if not message and code is None:
         return None
-    kind = inner.get("type") or inner.get("status") or kind
+    kind = inner.get("type") or inner.get("error_type") or inner.get("status") or kind  # TGI: error_type
     told = isinstance(kind, str) and kind not in (message, "error")
     return VendorError(
         code=code,
@@ -80,8 +81,19 @@ def vendor_error(payload: object, *, in_stream: bool) -> VendorError | None:
         message=clean(message, DETAIL_KEPT),
         reasons=tuple(islice(chain(_reasons(inner), _quoted(message)), _MOST_REASONS)),
         retry_s=_retry_s(inner),
+        request_id=_named_request(payload, inner),
         in_stream=in_stream,
     )
+
+
+def _named_request(payload: dict[str, object], inner: dict[str, object]) -> str | None:
+    """What the body calls this request: Anthropic beside the error, others within it or in its details."""
+    for part in (payload, inner, *_details(inner)):
+        for key in _REQUEST_KEYS:
+            value = part.get(key) if isinstance(part, dict) else None
+            if isinstance(value, str) and value:
+                return clean(value, _HEADER_KEPT)
+    return None
 
 
 def _reasons(inner: dict[str, object]) -> Iterator[str]:

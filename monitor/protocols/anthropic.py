@@ -3,6 +3,7 @@
 Spoken by Anthropic itself, by gateways (LiteLLM, OpenRouter, ZenMux) and by llama.cpp's server.
 """
 
+import re
 from collections.abc import Iterator
 from typing import Annotated, Any
 
@@ -31,6 +32,8 @@ _RESERVED = {
     "stream": "a probe always streams",
     "max_tokens": "write `max_tokens` beside `body`",
 }
+_SUMS_UP = re.compile(r"claude-(?!3)")
+"""Since its fourth generation Claude shows a summary of what it thought."""
 
 
 class Settings(ModelSettings):
@@ -114,6 +117,7 @@ class Dialect:
             output_tokens=output,
             reasoning_tokens=count(details, "thinking_tokens"),
             cached_tokens=cached,
+            written_tokens=written or None,
         )
 
 
@@ -133,15 +137,24 @@ def _counted(reading: Reading, usage: object) -> None:
 
 def _block(reading: Reading, block: dict[str, Any]) -> None:
     """A block of content: empty where a stream begins it, all of it in a message in one piece."""
+    if block.get("type") == "redacted_thinking":
+        reading.reasoning_kept_back = True
     for name, channel in (("thinking", Channel.REASONING), ("text", Channel.ANSWER)):
         said = text(block.get(name))
         if said:
             reading.token(said, channel)
+    if text(block.get("type")).endswith("tool_use") and text(block.get("name")):
+        reading.token(text(block.get("name")), Channel.OTHER)  # it may be called without arguments
+    if text(block.get("signature")):
+        _signed(reading)
 
 
 def _delta(reading: Reading, delta: dict[str, Any]) -> None:
     """Some more of a block. The signature of a thought is no text."""
     match delta.get("type"):
+        case "signature_delta":
+            _signed(reading)
+            return
         case "text_delta":
             said, channel = text(delta.get("text")), Channel.ANSWER
         case "thinking_delta":
@@ -152,6 +165,13 @@ def _delta(reading: Reading, delta: dict[str, Any]) -> None:
             return
     if said:
         reading.token(said, channel)
+
+
+def _signed(reading: Reading) -> None:
+    """A thought is over, whether or not anything of it was shown."""
+    shown = reading.timeline.first(Channel.REASONING) is not None
+    if not shown or _SUMS_UP.search(reading.served_model or ""):
+        reading.reasoning_kept_back = True
 
 
 def _stopped(reading: Reading, reason: object) -> None:

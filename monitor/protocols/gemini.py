@@ -115,9 +115,11 @@ def _piece(reading: Reading, said: dict[str, Any]) -> None:
 
 
 def _part(reading: Reading, part: dict[str, Any]) -> None:
-    said = text(part.get("text"))
+    said, thought = text(part.get("text")), part.get("thought") is True
+    if thought:
+        reading.reasoning_kept_back = True  # what is shown sums it up
     if said:
-        reading.token(said, Channel.REASONING if part.get("thought") is True else Channel.ANSWER)
+        reading.token(said, Channel.REASONING if thought else Channel.ANSWER)
     called = text(table(part.get("functionCall")).get("name"))
     called = called or text(table(part.get("executableCode")).get("code"))
     if called:

@@ -18,7 +18,7 @@ from monitor.core.trace import Trace
 from monitor.core.verdict import Expect
 from monitor.core.wire import Fault, FaultKind, Limits, Phase, Reply, Request, Wire, WireFault
 from monitor.protocols import Reveal
-from monitor.protocols._prepare import headers, milliseconds, secrets
+from monitor.protocols._prepare import headers, milliseconds, without_secrets
 from monitor.protocols._vendor import kept_headers, request_id
 
 SEARCHED_BYTES = 1024 * 1024
@@ -87,13 +87,12 @@ class Page:
     def __init__(self, settings: Settings, reveal: Reveal) -> None:
         sent = headers({"Accept": "*/*"}, settings, reveal)
         self._request = Request(settings.method, settings.url, sent)
-        self._secrets = secrets(settings, reveal, url=settings.url)
         expect = settings.expect
         self._statuses = expect.status
         self._sought = expect.body_contains
         self._most = DRAINED_BYTES if self._sought is None else SEARCHED_BYTES
         self.model: str | None = None
-        self.identity = f"http {settings.url}"
+        self.identity = f"http {without_secrets(settings.url)}"
         self.expect = Expect(
             status=expect.status,
             body_contains=expect.body_contains,
@@ -112,7 +111,7 @@ class Page:
     ) -> Observation:
         """Ask once and read the body."""
         asked = self._request
-        trace = Trace(asked.method, asked.url, len(asked.body), self._secrets.blot)
+        trace = Trace(asked.method, asked.url, len(asked.body))
         try:
             async with wire.exchange(asked, timeline, limits) as reply:
                 body, fault = await self._body(reply, timeline, trace, limits.deadline)
@@ -135,6 +134,8 @@ class Page:
                 timeline.end, timeline.end_earliest = stop.at, None
                 return body, stop.fault
             if arrival is None:
+                if reply.ended is not None:
+                    timeline.end, timeline.end_earliest = reply.ended
                 break
             if timeline.first_byte is None:
                 timeline.first_byte = arrival.at
@@ -152,19 +153,18 @@ class Page:
     ) -> Observation:
         matches = None if self._sought is None else self._contains(body, reply)
         good = reply.status in self._statuses and matches is not False
-        seen = Observation(
+        return Observation(
             timeline=timeline,
             fault=fault,
             timer=Timer.TOTAL if _timed_out(fault) else None,
             status=reply.status,
             headers=kept_headers(reply.headers),
             body="" if good else self._evidence(body),
-            request_id=self._secrets.hide_in(request_id(reply.headers)),
+            request_id=request_id(reply.headers),
             certificate_days=reply.certificate_days,
             body_matches=matches,
             trace=trace,
         )
-        return self._secrets.cleared(seen)
 
     def _contains(self, body: bytearray, reply: Reply) -> bool:
         assert self._sought is not None
@@ -176,8 +176,7 @@ class Page:
         return sought in body
 
     def _evidence(self, body: bytearray) -> str:
-        raw = self._secrets.hide_bytes(bytes(body[:_EVIDENCE]))
-        return clean(raw.decode("utf-8", "replace"), BODY_KEPT)
+        return clean(body[:_EVIDENCE].decode("utf-8", "replace"), BODY_KEPT)
 
 
 def _timed_out(fault: Fault | None) -> bool:

@@ -31,8 +31,9 @@ from monitor.protocols._model import (
     reserved,
     worst_case,
 )
-from monitor.protocols._reading import Reading
+from monitor.protocols._reading import Inline, Reading
 
+_OPENS, _CLOSES = "<think>", "</think>"
 _LIMIT_FIELDS = ("max_tokens", "max_completion_tokens")
 _USAGE_FIELDS = ("stream_options", "include_usage", "include_obfuscation")
 _RESERVED = {
@@ -98,7 +99,7 @@ class Chat:
         self._settings = settings
         self._door = door
         self._headers = json_headers(settings, reveal, door.headers)
-        self._conversation = conversation(settings, reveal, Dialect())
+        self._conversation = conversation(settings, Dialect())
         self._templates: dict[_Form, Template] = {}
         self.model = settings.model
         self.identity = identity(settings)
@@ -161,8 +162,10 @@ class Chat:
         if usage_asked and "stream_options" not in self._settings.omit and _names(said, *_USAGE_FIELDS):
             usage_asked = False
         changeable = self._settings.max_tokens_field == "auto" and field not in self._settings.omit
-        if changeable and _names(said, field) and not _VALUE.search(said):
-            field = _LIMIT_FIELDS[1 - _LIMIT_FIELDS.index(field)]
+        other = _LIMIT_FIELDS[1 - _LIMIT_FIELDS.index(field)]
+        renamed = _names(said, other) and _RENAMED.search(said) is not None
+        if changeable and _names(said, field) and (renamed or not _VALUE.search(said)):
+            field = other
         return _Form(field, usage_asked)
 
     def _lesson(self, before: _Form, after: _Form, again: Reading) -> dict[str, str]:
@@ -184,6 +187,8 @@ _VALUE = re.compile(
     re.IGNORECASE,
 )
 """It is the value that is wrong, so another name would not help."""
+_RENAMED = re.compile(r"instead|replace|deprecated|renamed", re.IGNORECASE)
+"""It is the name, even where it "must be" another one. vLLM names both where the value is too large."""
 
 
 def _names(said: str, *names: str) -> bool:
@@ -249,6 +254,10 @@ def _groq(reading: Reading, extra: dict[str, Any]) -> None:
         reading.usage = extra["usage"]
 
 
+_BROKEN = frozenset({"error", "insufficient_system_resource"})
+"""Reasons for an end that are failures: OpenRouter's, DeepSeek's."""
+
+
 def _choice(reading: Reading, choice: dict[str, Any]) -> None:
     delta = choice.get("delta")
     if type(delta) is not dict:
@@ -256,10 +265,13 @@ def _choice(reading: Reading, choice: dict[str, Any]) -> None:
     if type(delta) is dict:
         _delta(reading, delta)
     reason = choice.get("finish_reason")
+    if choice.get("error"):  # OpenRouter, after the provider behind it broke
+        fail(reading, choice)
+        return
     if not reason or type(reason) is not str:
         return
-    if reason == "error":  # OpenRouter, after the provider behind it broke
-        fail(reading, choice if choice.get("error") else {"message": "finish_reason is error"})
+    if reason in _BROKEN:
+        fail(reading, {"message": f"finish_reason is {reason}"})
         return
     if reason == "content_filter":
         reading.filtered = True
@@ -275,6 +287,9 @@ def _delta(reading: Reading, delta: dict[str, Any]) -> None:
         text = _text(reasoning)
         if text:
             reading.token(text, Channel.REASONING)
+        details = delta.get("reasoning_details")
+        if type(details) is list and any(_is_kept_back(detail) for detail in details):
+            reading.reasoning_kept_back = True
     content = delta.get("content")
     if type(content) is str:
         if content:
@@ -287,12 +302,35 @@ def _delta(reading: Reading, delta: dict[str, Any]) -> None:
 
 def _content(reading: Reading, content: str) -> None:
     """Answer text, unless a server that knows no reasoning field passes it on in tags."""
-    if reading.inline_reasoning or (not reading.answer and content.lstrip().startswith("<think>")):
-        thought, tag, content = content.partition("</think>")
-        reading.inline_reasoning = not tag
-        reading.token(thought + tag, Channel.REASONING)
+    if reading.inline is Inline.UNDECIDED:
+        begun = ("".join(reading.answer) + content).lstrip()
+        if begun.startswith(_OPENS):
+            reading.thought_aloud()
+            reading.inline = Inline.OPEN
+        elif not _OPENS.startswith(begun):
+            reading.inline = Inline.ANSWERING
+    if reading.inline is Inline.OPEN:
+        content = _thought(reading, content)
+    if reading.inline is Inline.CLOSED and content:
+        if content.isspace():
+            reading.token(content, Channel.REASONING)  # every template puts blanks behind the tag
+            return
+        reading.inline = Inline.ANSWERING
     if content:
         reading.token(content, Channel.ANSWER)
+
+
+def _thought(reading: Reading, content: str) -> str:
+    """Reasoning up to the tag that closes it; what stands behind that."""
+    before = len(reading.inline_tail)
+    text = reading.inline_tail + content
+    place = text.find(_CLOSES)
+    if place >= 0:
+        reading.inline = Inline.CLOSED
+    end = len(content) if place < 0 else place + len(_CLOSES) - before
+    reading.inline_tail = text[1 - len(_CLOSES) :]
+    reading.token(content[:end], Channel.REASONING)
+    return content[end:]
 
 
 def _parts(reading: Reading, content: list[Any]) -> None:
@@ -311,10 +349,15 @@ def _other(reading: Reading, delta: dict[str, Any]) -> None:
     """Text that was generated, but is no answer."""
     calls = delta.get("tool_calls")
     calls = [call.get("function") for call in calls if type(call) is dict] if type(calls) is list else []
-    texts = [call.get("arguments") for call in (*calls, delta.get("function_call")) if type(call) is dict]
-    for text in (delta.get("refusal"), *texts):
+    called = [_called(call) for call in (*calls, delta.get("function_call")) if type(call) is dict]
+    for text in (delta.get("refusal"), *called):
         if type(text) is str and text:
             reading.token(text, Channel.OTHER)
+
+
+def _called(function: dict[str, Any]) -> str:
+    """The name, which may be all there is, and what came of the arguments."""
+    return "".join(part for part in (function.get("name"), function.get("arguments")) if type(part) is str)
 
 
 def _text(value: object) -> str:
@@ -329,6 +372,11 @@ def _text(value: object) -> str:
     return ""
 
 
+def _is_kept_back(detail: object) -> bool:
+    """OpenRouter's words for a thought that is shown in summary, or not at all."""
+    return type(detail) is dict and detail.get("type") in ("reasoning.summary", "reasoning.encrypted")
+
+
 def _usage(said: object) -> Usage | None:
     if type(said) is not dict:
         return None
@@ -341,6 +389,9 @@ def _usage(said: object) -> Usage | None:
     cached = count(said.get("prompt_tokens_details"), "cached_tokens")
     if cached is None:
         cached = count(said, "prompt_cache_hit_tokens")  # DeepSeek
+    written = count(said.get("prompt_tokens_details"), "cache_write_tokens")  # OpenRouter
+    if written is None:
+        written = count(said, "cache_creation_input_tokens")  # LiteLLM
     if reasoning and completion is not None and total == (prompt or 0) + completion + reasoning:
         completion += reasoning  # xAI, and gateways to Gemini, count reasoning beside the completion
     usage = Usage(
@@ -348,5 +399,6 @@ def _usage(said: object) -> Usage | None:
         output_tokens=completion,
         reasoning_tokens=reasoning,
         cached_tokens=cached,
+        written_tokens=written or None,
     )
     return None if usage.input_tokens is None and not completion else usage

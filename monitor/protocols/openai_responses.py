@@ -30,15 +30,18 @@ _RESERVED = {
     "max_output_tokens": "write `max_tokens` beside `body`",
     "background": "a probe waits for its answer",
 }
+_SUMMARY = "response.reasoning_summary_text.delta"
 _CHANNELS = {
     "response.output_text.delta": Channel.ANSWER,
     "response.reasoning_text.delta": Channel.REASONING,
-    "response.reasoning_summary_text.delta": Channel.REASONING,
+    _SUMMARY: Channel.REASONING,
     "response.reasoning.delta": Channel.REASONING,  # servers of open models
     "response.refusal.delta": Channel.OTHER,
     "response.function_call_arguments.delta": Channel.OTHER,
     "response.custom_tool_call_input.delta": Channel.OTHER,
 }
+_STATUSES = {"response.completed": "completed", "response.incomplete": "incomplete"}
+"""What the last event's own name says, where a gateway leaves the status out of what it holds."""
 _PARTS = {
     "output_text": ("text", Channel.ANSWER),
     "refusal": ("refusal", Channel.OTHER),
@@ -89,14 +92,20 @@ class Dialect:
         channel = _CHANNELS.get(kind) if type(kind) is str else None
         if channel is not None:
             delta = text(said.get("delta"))
+            if kind == _SUMMARY:
+                reading.reasoning_kept_back = True
             if delta:
                 reading.token(delta, channel)
         elif kind == "response.output_text.done":
             _whole_text(reading, text(said.get("text")))
+        elif kind == "response.output_item.added":
+            _called(reading, table(said.get("item")))
         elif kind in ("response.created", "response.in_progress", "response.queued"):
             introduce(reading, table(said.get("response")))
         elif kind in ("response.completed", "response.incomplete", "response.done"):
-            _ended(reading, table(said.get("response")))
+            response = said.get("response") or {}
+            if type(response) is dict:
+                _ended(reading, response, _STATUSES.get(kind))
         elif kind == "response.failed":
             _failed(reading, table(said.get("response")))
         elif kind == "error" or said.get("error"):
@@ -106,7 +115,7 @@ class Dialect:
         """A response in one piece."""
         said = table(answer)
         if "output" in said or "status" in said:
-            _ended(reading, said)
+            _ended(reading, said, None)
 
     def usage(self, said: object) -> Usage | None:
         """The counts; `output_tokens` holds the reasoning."""
@@ -128,16 +137,24 @@ def _whole_text(reading: Reading, said: str) -> None:
         reading.token(said, Channel.ANSWER)
 
 
-def _ended(reading: Reading, response: dict[str, Any]) -> None:
-    """The last event, which holds the whole response."""
+def _called(reading: Reading, item: dict[str, Any]) -> None:
+    """A call of a function, of which the name may be all there is."""
+    said = text(item.get("name")) + text(item.get("arguments"))
+    if said and text(item.get("type")).endswith("_call"):
+        reading.token(said, Channel.OTHER)
+
+
+def _ended(reading: Reading, response: dict[str, Any], otherwise: str | None) -> None:
+    """The last event, which holds the whole response; `otherwise` is its status where it says none."""
     introduce(reading, response)
     if response.get("usage"):
         reading.usage = response["usage"]
     if not reading.timeline.tokens:  # a server that streams no deltas
         for item in tables(response.get("output")):
+            _called(reading, item)
             for part in (*tables(item.get("content")), *tables(item.get("summary"))):
                 _part(reading, part)
-    status = response.get("status")
+    status = response.get("status") or otherwise
     if response.get("error") or status == "failed":
         _failed(reading, response)
     elif status in ("completed", "incomplete"):
@@ -151,6 +168,8 @@ def _part(reading: Reading, part: dict[str, Any]) -> None:
     kind = part.get("type")
     key, channel = _PARTS.get(kind, ("", Channel.OTHER)) if type(kind) is str else ("", Channel.OTHER)
     said = text(part.get(key))
+    if kind == "summary_text":
+        reading.reasoning_kept_back = True
     if said:
         reading.token(said, channel)
 

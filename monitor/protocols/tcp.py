@@ -17,7 +17,7 @@ from monitor.core.timeline import Timeline
 from monitor.core.verdict import Expect
 from monitor.core.wire import FaultKind, Limits, Link, Place, Wire, WireFault
 from monitor.protocols import Reveal
-from monitor.protocols._prepare import milliseconds, secrets
+from monitor.protocols._prepare import milliseconds
 
 SEARCHED_BYTES = 1024
 
@@ -54,11 +54,10 @@ def prepare(settings: Settings, reveal: Reveal) -> "Port":
 class Port:
     """One port, ready to be looked at."""
 
-    def __init__(self, settings: Settings, reveal: Reveal) -> None:
+    def __init__(self, settings: Settings, reveal: Reveal) -> None:  # noqa: ARG002 - there is nothing to reveal
         host, port = host_and_port(settings.address)
         self._place = Place(host=host, port=port)
         self._said = (settings.send or "").encode()
-        self._secrets = secrets(settings, reveal)
         self._sought = settings.expect.banner_contains
         self.model: str | None = None
         self.identity = f"tcp {settings.address}"
@@ -103,6 +102,8 @@ class Port:
                 timeline.end, timeline.end_earliest = stop.at, None
                 break
             if arrival is None:
+                if link.ended is not None:
+                    timeline.end, timeline.end_earliest = link.ended
                 break
             if timeline.first_byte is None:
                 timeline.first_byte = arrival.at
@@ -112,4 +113,4 @@ class Port:
         return banner[:SEARCHED_BYTES]
 
     def _evidence(self, banner: bytearray) -> str:
-        return clean(self._secrets.hide_bytes(bytes(banner)).decode("utf-8", "replace"), BODY_KEPT)
+        return clean(banner.decode("utf-8", "replace"), BODY_KEPT)

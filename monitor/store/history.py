@@ -434,7 +434,7 @@ def _stories(connection: Connection, rows: Sequence[Row[Any]]) -> Iterator[Story
         yield Story(
             id=row.id,
             title=row.title,
-            impact=row.impact,
+            impact=State(row.impact),
             started_at=Instant(row.started_at),
             ended_at=None if row.ended_at is None else Instant(row.ended_at),
             endpoints=tuple(members.get(row.id, ())),

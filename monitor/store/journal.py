@@ -4,6 +4,7 @@ Every statement may be run twice with the same Step: a timeout leaves us not kno
 a transaction was committed, and the spool replays.
 """
 
+import enum
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,7 +16,7 @@ from sqlalchemy import Connection, Dialect, and_, bindparam, func, select, updat
 from sqlalchemy.schema import Table
 
 from monitor.core import identity
-from monitor.core.alert import Alert, Kind
+from monitor.core.alert import Alert, Fate, Kind
 from monitor.core.belief import RING_KEPT, RING_MOST, Belief, Quiet, QuietSpan
 from monitor.core.degraded import Sample
 from monitor.core.figures import TokenSource
@@ -40,9 +41,17 @@ from monitor.store.prune import prune
 PICO = Decimal(10) ** 12
 _compact = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 _MOST_INT = 2**31 - 1
+_MOST_LONG = 2**63 - 1
 
 T = TypeVar("T")
 Row = dict[str, Any]
+
+
+class Order(enum.StrEnum):
+    """What an operator may ask of the daemon."""
+
+    PAUSE = "pause"
+    RESUME = "resume"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +61,7 @@ class Command:
     id: int
     at: Instant
     kind: str
+    """An `Order`, unless a newer program wrote it."""
     arguments: Mapping[str, Any]
 
 
@@ -99,15 +109,17 @@ class Journal:
     def register(self, endpoints: Iterable[str], now: Instant) -> None:
         """Make sure that each endpoint has its number, and mark those that are gone."""
         wanted = list(endpoints)
+        known = frozenset(wanted)
 
         def work(connection: Connection) -> None:
             self._learn(connection, wanted, now)
-            connection.execute(
-                update(schema.endpoint)
-                .where(schema.endpoint.c.removed_at.is_(None))
-                .where(schema.endpoint.c.name.not_in(wanted) if len(wanted) < 500 else _never())
-                .values(removed_at=now)
-            )
+            table = schema.endpoint
+            here = connection.execute(select(table.c.name, table.c.id).where(table.c.removed_at.is_(None)))
+            # In Python, and one by one: a long list of names does not fit into one statement.
+            gone = [{"gone": row.id} for row in here if row.name not in known]
+            if gone:
+                mark = update(table).where(table.c.id == bindparam("gone")).values(removed_at=now)
+                connection.execute(mark, gone)
 
         self._transact(work, limit_s=30.0)
 
@@ -176,7 +188,8 @@ class Journal:
                     rows["evidence"].append(_evidence_row(step.result, number))
             if step.belief is not None:
                 beliefs[step.belief.endpoint] = step.belief
-            if not (step.result is not None and step.belief is not None and not step.urgent):
+            changes_nothing = step.result is not None and step.belief is not None and not step.urgent
+            if not changes_nothing:
                 self._gather(connection, step, rows)
             if step.events and step.result is not None:
                 number = self._number(connection, step.result.endpoint, step.result.at)
@@ -388,11 +401,6 @@ def _asked(connection: Connection, since: Instant) -> tuple[list[Command], list[
     )
 
 
-def _never() -> Any:
-    """A long list of names does not fit into one statement; removal is then left to the next start."""
-    return schema.endpoint.c.id == -1
-
-
 def _dialect(database: Database) -> tuple[Callable[[Table], Any], Dialect]:
     """How it inserts, and its words with a place for each value. Only the one in use is loaded."""
     if database.is_sqlite:
@@ -476,8 +484,8 @@ def _excluded(statement: Any, table: Table, *keys: str) -> dict[str, Any]:
     }
 
 
-def _us(milliseconds: float | None) -> int | None:
-    return None if milliseconds is None else min(round(milliseconds * 1000.0), _MOST_INT)
+def _us(milliseconds: float | None, most: int = _MOST_INT) -> int | None:
+    return None if milliseconds is None else min(round(milliseconds * 1000.0), most)
 
 
 def _milli(value: float | None) -> int | None:
@@ -510,10 +518,10 @@ def _probe_row(result: Result, number: int) -> Row:
         "setup_us": _us(setup),
         "ttft_us": _us(figures.ttft_ms),
         "ttfat_us": _us(figures.ttfat_ms),
-        "total_us": _us(figures.total_ms),
+        "total_us": _us(figures.total_ms, _MOST_LONG),
         "output_speed_milli": _milli(figures.output_speed),
         "throughput_milli": _milli(figures.effective_throughput),
-        "stall_us": _us(figures.max_stall_ms),
+        "stall_us": _us(figures.max_stall_ms, _MOST_LONG),
         # Of the figure that was judged: the first token where there is one, else the whole answer.
         "uncertainty_us": _us(
             figures.total_uncertainty_ms if figures.ttft_ms is None else figures.ttft_uncertainty_ms
@@ -625,8 +633,8 @@ def _sent_row(sent: Sent) -> Row:
         "alert_key": sent.key,
         "tries": sent.attempts,
         "next": sent.again,
-        "sent": sent.at if sent.fate == "sent" else None,
-        "dead": sent.at if sent.fate == "dead" else None,
+        "sent": sent.at if sent.fate == Fate.SENT else None,
+        "dead": sent.at if sent.fate == Fate.DEAD else None,
         "why": sent.error,
     }
 

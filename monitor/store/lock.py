@@ -7,7 +7,6 @@ still the newest one.
 
 import fcntl
 import os
-import threading
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -100,16 +99,6 @@ def renew(database: Database, owned: Ownership) -> None:
         )
 
     database.write(note)
-
-
-def stand_by(database: Database, stop: threading.Event, every_s: float = 1.0) -> Ownership | None:
-    """Wait until the ownership can be had; None once `stop` is set. Raises DatabaseAway."""
-    while not stop.is_set():
-        owned = acquire(database)
-        if owned is not None:
-            return owned
-        stop.wait(every_s)
-    return None
 
 
 def check(connection: Connection, epoch: int) -> None:

@@ -13,7 +13,7 @@ from monitor.core.instant import Instant
 from monitor.core.verdict import Learnt
 from monitor.store import history, prune, schema
 from monitor.store.engine import Database
-from monitor.store.journal import Announced
+from monitor.store.journal import Announced, Order
 
 MANY_S = 30.0
 
@@ -26,11 +26,11 @@ class Operator:
 
     # Pause and resume
 
-    def ask(self, kind: str, endpoints: Sequence[str], now: Instant) -> int:
-        """`pause` or `resume` these; returns the number to ask about with `is_done`."""
+    def ask(self, order: Order, endpoints: Sequence[str], now: Instant) -> int:
+        """Do that with these; returns the number to ask about with `is_done`."""
 
         def work(connection: Connection) -> int:
-            row = {"at": now, "kind": kind, "arguments": json.dumps({"endpoints": list(endpoints)})}
+            row = {"at": now, "kind": str(order), "arguments": json.dumps({"endpoints": list(endpoints)})}
             table = schema.command
             number: int = connection.execute(insert(table).values(row).returning(table.c.id)).scalar_one()
             return number

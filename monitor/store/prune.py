@@ -1,8 +1,8 @@
-"""How long raw results are kept."""
+"""How long raw results are kept, and what goes with them."""
 
 from typing import Any
 
-from sqlalchemy import Connection, Delete, Select, Table, delete, select, tuple_
+from sqlalchemy import Connection, Delete, Select, Table, delete, exists, or_, select, tuple_
 
 from monitor.core.instant import DAY, Instant, Span
 from monitor.store import schema
@@ -14,6 +14,9 @@ AT_ONCE = 5_000
 
 def prune(connection: Connection, before: Instant) -> int:
     """Delete some results that started before that, with their evidence; how many. 0: there are none left.
+
+    So old gaps, messages that are settled and commands that are done go as well. What is still
+    owed or asked stays, and so do incidents, states and schedules.
 
     In small bites, so that no probe waits for the database meanwhile.
     """
@@ -31,8 +34,24 @@ def prune(connection: Connection, before: Instant) -> int:
         removed += connection.execute(_those(probe, old)).rowcount
         if removed >= AT_ONCE:
             break
-    connection.execute(delete(schema.event).where(schema.event.c.at < before))
+    for forgotten in _beside(before):
+        connection.execute(forgotten)
     return removed
+
+
+def _beside(before: Instant) -> list[Delete]:
+    """What no window and nobody needs once the results of its time are gone."""
+    event, alert, command, gap = schema.event, schema.alert, schema.command, schema.gap
+    later = gap.alias()
+    # The newest gap of an endpoint says up to where its slots are accounted for.
+    superseded = exists().where(later.c.endpoint_id == gap.c.endpoint_id, later.c.last > gap.c.last)
+    settled = or_(alert.c.sent_at.is_not(None), alert.c.dead_at.is_not(None))
+    return [
+        delete(event).where(event.c.at < before),
+        delete(alert).where(alert.c.created < before, settled),
+        delete(command).where(command.c.done_at < before),
+        delete(gap).where(gap.c.last < before, superseded),
+    ]
 
 
 def _those(table: Table, keys: Select[Any]) -> Delete:

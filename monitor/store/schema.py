@@ -33,6 +33,8 @@ metadata = MetaData(
 
 # SQLite gives an automatic key only to a column that is called INTEGER.
 Key = BigInteger().with_variant(Integer, "sqlite")
+# And there an INTEGER has room for any length, so that no table had to be rewritten for this.
+Long = BigInteger().with_variant(Integer, "sqlite")
 
 endpoint = Table(
     "endpoint",
@@ -73,10 +75,10 @@ probe = Table(
     Column("setup_us", Integer, comment="dns + connect + tls"),
     Column("ttft_us", Integer),
     Column("ttfat_us", Integer),
-    Column("total_us", Integer, nullable=False),
+    Column("total_us", Long, nullable=False),
     Column("output_speed_milli", Integer, comment="thousandths of a token per second"),
     Column("throughput_milli", Integer, comment="effective_throughput, likewise"),
-    Column("stall_us", Integer),
+    Column("stall_us", Long),
     Column("uncertainty_us", Integer),
     Column("input_tokens", Integer),
     Column("output_tokens", Integer),
@@ -135,6 +137,7 @@ gap = Table(
     Column("slots", Integer, nullable=False),
     Column("reason", Text, nullable=False),
     PrimaryKeyConstraint("endpoint_id", "first", "last"),
+    Index(None, "last"),
 )
 
 schedule = Table(
@@ -157,6 +160,9 @@ quiet = Table(
     Column("starts", BigInteger, nullable=False),
     Column("ends", BigInteger),
     PrimaryKeyConstraint("endpoint_id", "kind", "starts"),
+    # Each page asks for the newest of all.
+    Index(None, "starts"),
+    Index(None, "ends"),
 )
 
 blind = Table(
@@ -222,6 +228,7 @@ incident_update = Table(
     Column("status", Text, nullable=False),
     Column("text", Text, nullable=False),
     PrimaryKeyConstraint("incident_id", "sequence"),
+    Index(None, "at"),
 )
 
 alert = Table(
@@ -249,7 +256,7 @@ command = Table(
     metadata,
     Column("id", Key, primary_key=True),
     Column("at", BigInteger, nullable=False),
-    Column("kind", Text, nullable=False, comment="pause, resume or maintenance"),
+    Column("kind", Text, nullable=False, comment="pause or resume"),
     Column("arguments", Text, nullable=False, comment="JSON"),
     Column("done_at", BigInteger),
 )

@@ -24,6 +24,8 @@ from monitor.core.step import (
 
 CHECKPOINT = "checkpoint.json"
 """The file's name in the state folder."""
+REFUSED = "refused.jsonl"
+"""The file in the state folder for what the database does not take."""
 _to_json = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 
 
@@ -77,15 +79,7 @@ class Spool:
     def _append(self, records: list[bytes]) -> None:
         assert self._file is not None
         data = b"".join(records)
-        written = 0
-        try:
-            while written < len(data):
-                written += os.write(self._file, data[written:])
-            os.fdatasync(self._file)
-        except OSError:
-            # Half a record would hide those that follow it.
-            os.ftruncate(self._file, self._end)
-            raise
+        _append(self._file, self._end, data)
         self._end += len(data)
 
     def take(self, most: int) -> tuple[list[Step], int]:
@@ -127,6 +121,28 @@ class Spool:
         if self._file is not None:
             os.close(self._file)
             self._file = None
+
+
+def set_aside(folder: Path, steps: Iterable[Step]) -> None:
+    """Keep what the database refused for a person to look at. Raises OSError if the disk refuses too."""
+    file = os.open(folder / REFUSED, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    try:
+        _append(file, os.fstat(file).st_size, b"".join(_json(to_json(step)) + b"\n" for step in steps))
+    finally:
+        os.close(file)
+
+
+def _append(file: int, end: int, data: bytes) -> None:
+    """All of it, on the disk, or nothing and OSError."""
+    written = 0
+    try:
+        while written < len(data):
+            written += os.write(file, data[written:])
+        os.fdatasync(file)
+    except OSError:
+        # Half a record would hide those that follow it.
+        os.ftruncate(file, end)
+        raise
 
 
 def _record(raw: Json) -> bytes:

@@ -131,8 +131,8 @@ def _probe(words: _Dialect) -> str:
         "reasoning_tokens": "p.reasoning_tokens",
         "cached_tokens": "p.cached_tokens",
         "token_source": (
-            f"CASE WHEN {flag(FLAG_ESTIMATE)} THEN 'estimate'"
-            " WHEN p.output_tokens IS NOT NULL THEN 'usage' END"
+            "CASE WHEN p.ttft_us IS NULL THEN NULL"
+            f" WHEN {flag(FLAG_ESTIMATE)} THEN 'estimate' ELSE 'usage' END"
         ),
         "cost_usd": words.usd("p.cost_pico"),
         "detail": "p.detail",
@@ -177,7 +177,7 @@ def _endpoint_state(words: _Dialect) -> str:
         "endpoint": "e.name",
         "state": "coalesce(b.state, 'unknown')",
         "reason": "b.reason",
-        **_moment(words, "since", "b.since"),
+        **_moment(words, "since", "nullif(b.since, 0)"),
         **_moment(words, "first_seen", "e.first_seen"),
         **_moment(words, "removed_at", "e.removed_at"),
     }

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 from monitor.clock import SYSTEM, monotonic
 from monitor.config.proxy import Proxy
 from monitor.core.timeline import Clock, Timeline
-from monitor.core.wire import Arrival, Certificate, Fault, FaultKind, Limits, Phase, WireFault
+from monitor.core.wire import Arrival, Certificate, Fault, FaultKind, Limits, Moment, Phase, WireFault
 from monitor.transport import fault as said
 from monitor.transport.http1 import BadAnswer, Response
 from monitor.transport.patience import Patience, TimeUp
@@ -111,10 +111,12 @@ class Connection:
         self._name = target.host
         """Whose addresses are looked up."""
         self._session: Session | None = None
-        self._writing = False
+        self._writing = self._gathering = False
         self._send_failure: int | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._queue: deque[Arrival] = deque()
+        self.ended: Moment | None = None
+        """When the message was complete."""
         self._fault: Fault | None = None
         self._fault_at = 0.0
         self._segments = Segments()
@@ -122,13 +124,11 @@ class Connection:
         """Until then nothing had come that is not read."""
         self._asking = self._drained
         """A look before that says nothing of our socket: nobody asked for it, or something was left in it."""
-        self._at = self._drained
+        self._at = self._earliest = self._drained
         """The latest and the earliest moment at which the bytes at hand can have come."""
-        self._earliest = self._drained
         self._stamped = True
         """The kernel says so."""
         self._all_stamped = True
-        self._gathering = False
         self._gathered: asyncio.TimerHandle | None = None
         """When what has gathered is to be read."""
         self._may_gather = True
@@ -538,19 +538,18 @@ class Connection:
         except OSError as exc:
             self._stop(said.broken(exc.errno, self._phase, self._peer, told=True), monotonic())
             return
+        if not read.size:
+            self._on_closed(read.at)
+            return
         self._stamp(sock, read)
         if self._at > self._limit:
             self._stop(self._late(), self._at)
-        elif read.size:
-            self._absorb(self._means.buffer[: read.size])
         else:
-            self._on_end(self._at)
+            self._absorb(self._means.buffer[: read.size])
 
     def _stamp(self, sock: socket.socket, read: Read) -> None:
         """When these bytes came: exactly, or between two moments."""
         self._at = self._earliest = read.at
-        if read.size == 0:
-            return
         waking, segments, gathering = self._means.waking, self._segments, self._gathering
         floor = self._drained
         # If they came before that, we stood still for longer than anybody counted.
@@ -596,7 +595,7 @@ class Connection:
         if session.error is not None:
             self._stop(refusal(session.error, self._named(), self._phase), self._at)
         elif session.ended:
-            self._on_end(self._at)
+            self._on_end(self._whole())
         elif reply := session.outgoing():
             # The answer to a change of keys. If it cannot be sent, the next read says why.
             with contextlib.suppress(OSError):
@@ -628,6 +627,7 @@ class Connection:
             self._queue.append(Arrival(piece, at, self._earliest, last, self._stamped, complete))
             self._wake()
         if response.complete:
+            self.ended = self._whole()
             self._hang_up()
             self._wake()
         elif bad is not None:
@@ -639,14 +639,34 @@ class Connection:
         if self._earliest < self._at:
             self._timeline.bounds.add(moment)
 
-    def _on_end(self, at: float) -> None:
+    def _whole(self) -> Moment:
+        """When the last of the bytes at hand came, which is what their stamp tells."""
+        return Moment(self._at, self._at if self._stamped else self._earliest)
+
+    def _on_closed(self, at: float) -> None:
+        """The other side has closed. Nobody stamps that, so it is only known to have been by then."""
+        earliest, waking = at, self._means.waking
+        if waking is not None:
+            # It may have come with the last bytes, for to read them leaves it there. That it had not is
+            # proven by a look that found nothing and was later than that read.
+            earliest = min(self._whole().earliest, at)
+            if max(self._drained, self._asking) <= waking.heard <= at:
+                earliest = max(earliest, waking.heard)
+        self._at = self._earliest = at
+        if at > self._limit:
+            self._stop(self._late(), at)
+        else:
+            self._on_end(Moment(at, earliest))
+
+    def _on_end(self, end: Moment) -> None:
         if self._phase not in _NOT_THROUGH and self.response.end():
+            self.ended = end
             self._hang_up()
             self._wake()
         elif self._send_failure is not None:
-            self._stop(said.broken(self._send_failure, self._phase, self._peer), at)
+            self._stop(said.broken(self._send_failure, self._phase, self._peer), end.at)
         else:
-            self._stop(said.closed(self._phase, self._peer), at)
+            self._stop(said.closed(self._phase, self._peer), end.at)
 
     def _stop(self, fault: Fault, at: float) -> None:
         if self._relay is not None and self.response.status is None and fault.kind in _CUT:

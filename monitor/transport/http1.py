@@ -1,5 +1,7 @@
 """HTTP/1.1 as bytes: one request out, one response in. No sockets and no clock in here."""
 
+import enum
+import re
 from collections.abc import Iterable
 
 import httptools
@@ -10,6 +12,19 @@ from monitor.core.wire import FaultKind
 _OURS = frozenset({b"accept-encoding", b"connection", b"transfer-encoding"})
 _NO_BODY = frozenset({101, 204, 304})
 _OPENING = b"HTTP/"
+_HEAD_END = b"\r\n\r\n"
+_EXTENSION = re.compile(rb"(?:\A|(?<=\n))[0-9A-Fa-f]{0,16}[ \t]*;")
+"""What may be the size of a chunk, up to the semicolon of its extension."""
+_GUESSES = 32
+"""So many lines of a text may look like one and be none before they are no longer looked at."""
+
+
+class _Framing(enum.Enum):
+    """What tells where a body ends (RFC 9112, 6.3)."""
+
+    LENGTH = "length"
+    CHUNKS = "chunks"
+    CLOSE = "close"
 
 
 class BadAnswer(Exception):
@@ -45,13 +60,16 @@ class Response:
         "_absurd",
         "_body_limit",
         "_body_size",
+        "_extended",
+        "_framing",
         "_head_limit",
         "_head_size",
         "_idle_size",
+        "_in_extension",
         "_opening",
         "_parser",
         "_pieces",
-        "_to_end",
+        "_wary",
         "_without_body",
         "complete",
         "headers",
@@ -65,9 +83,14 @@ class Response:
         self.complete = False
         """The message ended by its own framing."""
         self._without_body = method == "HEAD"
+        self._framing: _Framing | None = None
+        """Known once the headers are."""
+        self._wary = True
+        """The extension of a chunk may come."""
+        self._extended = self._in_extension = False
+        """One has come; and it is not over yet."""
         self._absurd = False
         """A status came that HTTP does not have."""
-        self._to_end = False
         self._head_limit = head_limit
         self._head_size = 0
         self._body_limit = body_limit
@@ -94,7 +117,7 @@ class Response:
         if len(self._opening) < len(_OPENING):
             self._open(data)
         try:
-            parser.feed_data(data)
+            self._parse(parser, data)
         except httptools.HttpParserCallbackError:
             raise  # a bug of ours
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
@@ -110,6 +133,46 @@ class Response:
         if self._body_size > self._body_limit:
             raise BadAnswer(FaultKind.TOO_LARGE, f"a body of more than {self._body_limit} bytes")
 
+    def _parse(self, parser: httptools.HttpResponseParser, data: bytes | memoryview) -> None:
+        """Feed the parser, but for the extensions of chunks: blanks in them it takes for an offence."""
+        if not self._wary:
+            parser.feed_data(data)
+            return
+        text, at = bytes(data), 0
+        if self._framing is None and text[:1] in b"\r\n":  # the end of the headers may have been cut in two
+            at = len(text) - len(text.lstrip(b"\r\n"))
+            parser.feed_data(text[:at])
+        while self._framing is None and (end := text.find(_HEAD_END, at)) >= 0:
+            parser.feed_data(text[at : end + len(_HEAD_END)])
+            at = end + len(_HEAD_END)
+        self._past_extensions(parser, text, at)
+        # Who writes extensions does so from the first chunk on.
+        begun = self._body_size > 0 or self._framing not in (None, _Framing.CHUNKS)
+        self._wary = self._extended or not begun
+
+    def _past_extensions(self, parser: httptools.HttpResponseParser, text: bytes, at: int) -> None:
+        """Feed the parser with the rest of the text, each extension being `x`."""
+        guesses = _GUESSES if self._framing in (None, _Framing.CHUNKS) and b";" in text else 0
+        while at < len(text):
+            if self._in_extension:
+                end = text.find(b"\n", at)
+                if end < 0:
+                    return
+                parser.feed_data(b"x\r\n")
+                self._in_extension, at = False, end + 1
+            found = _EXTENSION.search(text, at) if guesses else None
+            if found is None:
+                parser.feed_data(text[at:])
+                return
+            parser.feed_data(text[at : found.end() - 1])
+            size = self._body_size
+            parser.feed_data(b";")
+            at = found.end()
+            if self._framing is _Framing.CHUNKS and self._body_size == size and not self.complete:
+                self._extended = self._in_extension = True
+            else:
+                guesses -= 1
+
     def _open(self, data: bytes | memoryview) -> None:
         """The parser would take RTSP and ICE too."""
         begun = self._opening + bytes(data[: 2 * len(_OPENING)])
@@ -119,7 +182,7 @@ class Response:
 
     def end(self) -> bool:
         """No more bytes will come; whether the message is complete with that."""
-        self.complete = self.complete or (self.status is not None and self._to_end)
+        self.complete = self.complete or self._framing is _Framing.CLOSE
         self._parser = None
         return self.complete
 
@@ -150,7 +213,7 @@ class Response:
             return
         self.status = status
         self._idle_size = 0
-        self._to_end = _ends_with_connection(self.headers)
+        self._framing = _framing(self.headers)
         self.complete = self._without_body or status in _NO_BODY
 
     def on_body(self, data: bytes) -> None:
@@ -182,8 +245,7 @@ def readable(raw: list[tuple[bytes, bytes]]) -> dict[str, str]:
     return headers
 
 
-def _ends_with_connection(headers: list[tuple[bytes, bytes]]) -> bool:
-    """The body has neither length nor chunks, so it lasts until the server closes (RFC 9112, 6.3)."""
+def _framing(headers: list[tuple[bytes, bytes]]) -> _Framing:
     coding = None
     sized = False
     for name, value in headers:
@@ -193,5 +255,6 @@ def _ends_with_connection(headers: list[tuple[bytes, bytes]]) -> bool:
         elif lowered == b"content-length":
             sized = True
     if coding is not None:
-        return coding.rpartition(b",")[2].strip().lower() != b"chunked"
-    return not sized
+        chunked = coding.rpartition(b",")[2].strip().lower() == b"chunked"
+        return _Framing.CHUNKS if chunked else _Framing.CLOSE
+    return _Framing.LENGTH if sized else _Framing.CLOSE

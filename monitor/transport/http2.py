@@ -26,6 +26,7 @@ from monitor.core.wire import (
     FaultKind,
     Limits,
     Link,
+    Moment,
     Phase,
     Place,
     Question,
@@ -423,6 +424,7 @@ class _Reply:
         self._response = response
         self._pieces: AsyncIterator[bytes] = aiter(response.stream)
         self._size = 0
+        self.ended: Moment | None = None
 
     @property
     def status(self) -> int:
@@ -446,9 +448,11 @@ class _Reply:
             raise WireFault(asking.silent(until), monotonic()) from None
         except _TROUBLE as exc:
             raise WireFault(asking.broken(exc), monotonic()) from None
-        if piece is None:
-            return None
         at = monotonic()
+        earliest = at if asking.watch is None else min(at, asking.watch.since)
+        if piece is None:
+            self.ended = Moment(at, earliest)
+            return None
         self._size += len(piece)
         if self._size > asking.limits.body_bytes:
             text = f"a body of more than {asking.limits.body_bytes} bytes"
@@ -457,7 +461,6 @@ class _Reply:
         if line.first_byte is None:
             line.first_byte = at
             line.bounds.add("first_byte")
-        earliest = at if asking.watch is None else min(at, asking.watch.since)
         return Arrival(piece, at, earliest, last=True, stamped=False)
 
     async def _next(self) -> bytes | None:

@@ -22,6 +22,7 @@ from monitor.core.wire import (
     Certificate,
     Limits,
     Link,
+    Moment,
     Phase,
     Place,
     Question,
@@ -66,6 +67,11 @@ class StampedStream(httpx.AsyncByteStream):
     def certificate_days(self) -> float | None:
         """Days until the server's certificate expires; None without TLS."""
         return self._connection.certificate_days()
+
+    @property
+    def ended(self) -> Moment | None:
+        """When the body was over; None until then."""
+        return self._connection.ended
 
     async def aclose(self) -> None:
         self._connection.close()
@@ -191,6 +197,10 @@ class ProbeReply:
     def certificate_days(self) -> float | None:
         return self._stream.certificate_days()
 
+    @property
+    def ended(self) -> Moment | None:
+        return self._stream.ended
+
     def read(self, until: float, gather_s: float = 0.0) -> Coroutine[Any, Any, Arrival | None]:
         return self._stream.read(until, gather_s)
 
@@ -233,6 +243,10 @@ class ProbeLink:
         self._connection = connection
         # Now, for a session that breaks later no longer tells.
         self.certificate: Certificate | None = connection.certificate()
+
+    @property
+    def ended(self) -> Moment | None:
+        return self._connection.ended
 
     def send(self, data: bytes) -> Coroutine[Any, Any, None]:
         return self._connection.send(data)

@@ -1,5 +1,6 @@
 """The routes of one address. They decide nothing: ask the library, hand over to a feed or page."""
 
+import re
 from collections.abc import Awaitable, Callable
 from functools import cache
 from typing import Any
@@ -40,6 +41,7 @@ _PREFLIGHT = {
     "access-control-allow-headers": "*",
     "access-control-max-age": "86400",
 }
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f]")
 _AWAY = "the database does not answer at the moment; try again"
 
 
@@ -213,13 +215,13 @@ class _Routes:
         return respond(request, await self._shelf.get(snapshot, ("events", one.id, limit, before), make))
 
     async def api_incidents(self, request: Request) -> Response:
-        limit = asked.limit(request.query_params)
+        limit = asked.limit(request.query_params) if "limit" in request.query_params else None
 
         def render(snapshot: Snapshot) -> bytes:
             if snapshot.database_away:
                 # What was known earlier might call an incident open that is over.
                 raise DatabaseAway(_AWAY)
-            return api_v1.incidents(snapshot.incidents[:limit])
+            return api_v1.incidents(snapshot.newest_incidents(limit))
 
         return await self._document(request, ("incidents", limit), JSON, render)
 
@@ -339,7 +341,7 @@ async def _bug(request: Request, _fault: Exception) -> Response:
 
 
 class _Guard:
-    """The headers that every response carries."""
+    """The headers that every response carries, and paths that are what they seem."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -357,4 +359,6 @@ class _Guard:
                     headers.setdefault(name, value)
             await send(message)
 
-        await self._app(scope, receive, guarded)
+        # Whoever takes an address apart drops line breaks, and a route's pattern bears one at its end.
+        path = _CONTROLS.sub("\N{REPLACEMENT CHARACTER}", scope["path"])
+        await self._app({**scope, "path": path}, receive, guarded)

@@ -27,6 +27,7 @@ def _listing(endpoint: EndpointSettings) -> Listing:
         provider=endpoint.provider,
         provider_name=endpoint.provider_name,
         name=endpoint.name,
+        called=endpoint.called,
         model=endpoint.model_name,
         model_id=endpoint.model_id,
         protocol=endpoint.protocol,

@@ -17,6 +17,8 @@ from starlette.types import ASGIApp
 from uvicorn import Config, Server
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from monitor.feeds import api_v1
+
 HEAD_S = 5.0
 """For receiving the head of a request, from the connection or the last response on."""
 ANSWER_S = 30.0
@@ -119,6 +121,16 @@ class Connection(HttpToolsProtocol):
             self._unsent = self.transport.get_write_buffer_size()
             self._delivered_by = self.loop.time() + DELIVER_S
             self._within(HEAD_S, self._delivering)
+
+    def send_400_response(self, msg: str) -> None:
+        """What is no HTTP gets our own kind of answer too."""
+        body = api_v1.error("bad_request", msg)
+        head = (
+            "HTTP/1.1 400 Bad Request\r\nconnection: close\r\nx-content-type-options: nosniff\r\n"
+            f"content-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
+        )
+        self.transport.write(head.encode() + body)
+        self.transport.close()
 
     def drop(self) -> None:
         """Close it without waiting for anything that the client would have to take."""

@@ -181,7 +181,13 @@ class Snapshots:
             await aside(lambda: thread.join(FIRST_S))
 
     def _renewed(self, found: Found) -> Snapshot:
-        held, same_as = self._held, (found.same_as, self._tiers.rounds)
+        # Silence changes a state though nothing is stored.
+        states = tuple(
+            standing(head.belief, one.interval, found.now).state
+            for one in self._listings
+            if (head := found.heads.get(one.id)) is not None
+        )
+        held, same_as = self._held, (found.same_as, states, self._tiers.rounds)
         stale = found.heartbeat is None or found.heartbeat.stale(found.now)
         if (
             held is not None
@@ -225,6 +231,7 @@ class Snapshots:
         now, held = self._clock.now(), self._held
         document = _document(self._status)
         beliefs = _beliefs(document)
+        heartbeat = _heartbeat(document) or (None if held is None else held.heartbeat)
         heard = [belief.classified for belief in beliefs.values() if belief.classified]
         if held is not None and held.generated_at is not None:
             heard.append(held.generated_at)
@@ -248,9 +255,9 @@ class Snapshots:
             site=self._site,
             now=now,
             generated_at=max(heard, default=None),
-            stale=True,
+            stale=heartbeat is None or heartbeat.stale(now),
             database_away=True,
-            heartbeat=_heartbeat(document) or (None if held is None else held.heartbeat),
+            heartbeat=heartbeat,
             endpoints=tuple(endpoints),
             incidents=() if held is None else held.incidents,
             blind=() if held is None else held.blind,
@@ -293,18 +300,27 @@ def _beliefs(document: Mapping[str, Any]) -> dict[str, Belief]:
     found = document.get("endpoints")
     if not isinstance(found, dict):
         return {}
-    return {id_: _belief(id_, said) for id_, said in found.items()}
+    return {id_: belief for id_, said in found.items() if (belief := _belief_or_none(id_, said)) is not None}
+
+
+def _belief_or_none(id_: str, said: Any) -> Belief | None:
+    """None where a daemon of another version says it in a way that we do not know."""
+    try:
+        return _belief(id_, said)
+    except (KeyError, TypeError, ValueError):
+        return None
 
 
 def _belief(id_: str, said: Mapping[str, Any]) -> Belief:
-    shown, since = said["state"], Instant(said["since"])
+    shown, since = said["state"], Instant(int(said["since"]))
     outcome = said.get("outcome")
     belief = Belief(
         endpoint=id_,
         since=since,
         reason=said["reason"],
-        classified=Instant(said["classified"]),
+        classified=Instant(int(said["classified"])),
         last_outcome=None if outcome is None else Outcome(outcome),
+        last_detail=said.get("detail"),
     )
     if shown in set(Quiet):
         return replace(belief, quiet={Quiet(shown): since})

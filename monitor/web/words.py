@@ -146,8 +146,7 @@ def day(when: date) -> str:
 
 def called(listing: Listing) -> str:
     """Its name; of an `also`, which bears that of its sibling, with its protocol: `gpt-x over anthropic`."""
-    is_also = listing.id.endswith(f".{listing.protocol}")
-    return f"{listing.name} over {listing.protocol}" if is_also else listing.name
+    return listing.called or listing.name
 
 
 def worst(endpoints: Iterable[EndpointSnapshot]) -> Shown:

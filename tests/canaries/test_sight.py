@@ -61,7 +61,9 @@ class Stand:
     writer: Writer = field(init=False)
     canaries: Canaries = field(init=False)
 
-    def look_out(self, places: Sequence[Place], held: Blind | None = None) -> Sight:
+    def look_out(
+        self, places: Sequence[Place], held: Blind | None = None, clocks: clock.Clock = clock.SYSTEM
+    ) -> Sight:
         self.writer = Writer(
             connect=lambda: pytest.fail("there is no database here"),
             journal=None,
@@ -74,7 +76,7 @@ class Stand:
             state_dir=self.folder,
         )
         self.canaries = Canaries(places, self.transports, clock.monotonic)
-        return Sight(self.canaries, self.writer, clock.SYSTEM, channels=["ops"], held=held)
+        return Sight(self.canaries, self.writer, clocks, channels=["ops"], zone=None, held=held)
 
     @property
     def steps(self) -> list[Step]:
@@ -284,6 +286,18 @@ async def test_the_record_of_the_daemon_before_us_is_brought_to_its_end(stand: S
         assert (record.started, record.ended is None) == (START, False)
         assert stand.told == ["WAS BLIND: this monitor"]
         await sight.stop()
+
+
+@pytest.mark.anyio
+async def test_how_long_nobody_could_reach_us_does_not_jump_with_the_wall_clock(stand: Stand) -> None:
+    wall, seconds = Instant(START + 60_000_000), 1000.0
+    clocks = clock.Clock(now=lambda: wall, monotonic=lambda: seconds)
+    held = Blind(started=START, ended=None, need=Need.INTERNET, reason="The monitor itself has no network")
+    sight = stand.look_out([], held, clocks)
+    assert sight.deaf_s() == 60.0
+    wall, seconds = Instant(wall + 3_600_000_000), seconds + 5.0
+    assert sight.deaf_s() == 65.0
+    await sight.stop()
 
 
 @pytest.mark.anyio

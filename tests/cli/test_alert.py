@@ -1,5 +1,7 @@
 """`alert test`: through a channel, or all of them, and what each service said."""
 
+import re
+
 import pytest
 
 from tests.cli.command import on_terminal, uptoken
@@ -15,14 +17,18 @@ def receiver():
 
 
 def test_a_message_that_says_it_is_a_test_goes_out(receiver, write, tmp_path):
-    path = write('[site]\nname = "Acme status"\n', f'[channel.ops]\nurl = "{receiver.url}"\n')
+    path = write(
+        '[site]\nname = "Acme status"\ntimezone = "Europe/Berlin"\n',
+        f'[channel.ops]\nurl = "{receiver.url}"\n',
+    )
     sent = uptoken("alert", "test", "--config", path, cwd=tmp_path)
     assert (sent.status, sent.err) == (0, "")
     assert sent.out.startswith("sent    ops  (JSON, json://127.0.0.1:")
     (message,) = receiver.messages
     assert message.title == "TEST: Acme status"
     assert 'This is a test of the channel "ops"' in message.text
-    assert "Nothing is down." in message.text
+    assert re.search(r"Nothing is down\. Site: Acme status\. Sent [-0-9]+ [0-9:]+ CES?T\.\n", message.text)
+    assert re.fullmatch(r"\[test-\d{8}-[0-9a-f]{8}#1\]", message.text.splitlines()[-1])
 
 
 def test_each_service_has_its_result_and_one_failure_is_exit_1(receiver, write, tmp_path):

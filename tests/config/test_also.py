@@ -5,10 +5,12 @@ from decimal import Decimal
 
 import pytest
 
+from monitor import compose
 from monitor.config.cost import projected
 from monitor.config.load import ConfigError, load
 from monitor.config.settings import Config
 from monitor.protocols import settings_registry
+from monitor.web.listings import listings
 from tests.config.files import NOW, written
 
 ACME = """
@@ -105,6 +107,19 @@ def test_it_may_have_a_slug_and_a_model_of_its_own_and_is_still_the_same_model(t
         nano.model_id,
         "nano",
     )
+
+
+def test_an_alert_and_the_page_call_it_the_same(tmp_path):
+    entry = '{ protocol = "gemini", base_url = "https://acme.example/v1beta", slug = "two", model = "m-2" }'
+    text = ACME.replace('model = "nano"', f'model = "nano"\nname = "Nano"\nalso = [{entry}]')
+    site = '[[provider.web.endpoints]]\nname = "status.http"\nurl = "https://acme.example/"\n'
+    config = loaded(tmp_path, f'{text}\n[provider.web]\nprotocol = "http"\n{site}')
+    called = {one.id: one.called for one in listings(config)}
+    assert called == {one.id: compose.rules(config, one).subject.model for one in config.endpoints}
+    assert called["acme/vendor-claude-haiku-4-5.anthropic"] == "vendor/claude-haiku-4-5 over anthropic"
+    assert (called["acme/nano"], called["acme/two"]) == ("Nano", "Nano over gemini")
+    # Nobody's sibling, though its name ends in a protocol.
+    assert called["web/status.http"] == "status.http"
 
 
 def test_a_model_that_the_provider_names_is_named_alike(tmp_path):

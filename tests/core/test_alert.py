@@ -1,6 +1,7 @@
 """What follows from an attempt to send, and several messages as one."""
 
 from itertools import pairwise
+from zoneinfo import ZoneInfo
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -85,10 +86,15 @@ def alert(sequence: int, title: str, text: str) -> Alert:
 
 def test_one_message_stays_as_it_is() -> None:
     only = alert(1, "DOWN", "it is down")
-    assert as_one([only]) == ("DOWN", "it is down\n[i#1]")
+    assert as_one([only], None) == ("DOWN", "it is down\n[i#1]")
 
 
 def test_several_say_the_newest_first_and_keep_its_reference_last() -> None:
-    title, text = as_one([alert(1, "DOWN", "it is down"), alert(2, "RECOVERED", "it works\nagain")])
+    title, text = as_one([alert(1, "DOWN", "it is down"), alert(2, "RECOVERED", "it works\nagain")], None)
     assert title == "RECOVERED"
     assert text == ("it works\nagain\nDelayed; not delivered in time:\n- 2027-01-15 08:01:00 UTC DOWN\n[i#2]")
+
+
+def test_when_the_earlier_ones_were_is_told_in_the_site_s_zone() -> None:
+    several = [alert(1, "DOWN", "it is down"), alert(2, "RECOVERED", "it works again")]
+    assert "- 2027-01-15 09:01:00 CET DOWN" in as_one(several, ZoneInfo("Europe/Berlin"))[1].splitlines()

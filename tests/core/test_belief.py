@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -98,6 +99,27 @@ def test_an_outage_that_ends_slow_ends_degraded() -> None:
     assert stage.kinds == ["down", "degraded", "recovered"]
     assert len({update.incident for update in stage.updates}) == 1
     assert stage.updates[-1].impact is State.DOWN
+
+
+@pytest.mark.parametrize("between", ["t", "tt", "c", "m", "tm"])
+def test_an_outage_ends_degraded_if_all_looks_that_worked_were_whatever_came_between(between: str) -> None:
+    stage = Stage().play(f"gbbbs{between}s")
+    assert stage.state is State.DEGRADED
+    assert stage.kinds == ["down", "degraded"]
+
+
+@pytest.mark.parametrize("working", ["gs", "sg", "gts", "stg", "gmtsc"])
+def test_an_outage_ends_up_if_any_look_that_worked_was_good(working: str) -> None:
+    stage = Stage().play("gbbb" + working)
+    assert stage.state is State.UP
+    assert stage.kinds == ["down", "recovered"]
+
+
+def test_a_good_look_counts_no_longer_than_its_run() -> None:
+    three = rules(up_after=3)
+    assert Stage(rules=three).play("gbbbgsbsss").state is State.DEGRADED
+    assert Stage(rules=three).play("gbbbgttttsss").state is State.DEGRADED
+    assert Stage(rules=three).play("gbbbgttss").state is State.UP
 
 
 def test_three_slow_looks_in_a_row_are_degraded() -> None:
@@ -236,12 +258,55 @@ def test_a_look_that_we_could_not_time_might_as_well_not_have_been(
 # Rules over a window
 
 
+def test_a_silence_ends_no_incident_while_its_rule_holds() -> None:
+    stage = Stage(rules=degraded(ttft_p50=1000.0)).play("g" * 8, ttft_ms=3000.0).play("mmmmm").tell_time()
+    assert stage.state is State.UNKNOWN
+    back = stage.now
+    stage.play("g", ttft_ms=3000.0)
+    assert stage.state is State.DEGRADED
+    assert [(one.before, one.after, one.effective_at) for one in stage.transitions[-2:]] == [
+        (State.UNKNOWN, State.UP, back),
+        (State.UP, State.DEGRADED, back),
+    ]
+    assert len({one.sequence for one in stage.transitions}) == len(stage.transitions)
+    assert stage.kinds == ["degraded", "degraded"]
+    stage.play("g" * 30, ttft_ms=300.0)
+    assert stage.kinds == ["degraded", "degraded", "recovered"]
+    assert len({alert.incident for alert in stage.alerts}) == 1
+
+
+def test_slow_looks_that_end_an_outage_late_are_no_all_clear() -> None:
+    stage = Stage(rules=rules(up_after=4)).play("gbbbgsss")
+    assert stage.state is State.DEGRADED
+    assert stage.kinds == ["down", "degraded"]
+
+
+@given(st.lists(st.sampled_from("gbstcmG"), max_size=60), st.integers(1, 4), st.integers(1, 4))
+def test_the_state_table_always_comes_to_rest(letters: list[str], down_after: int, up_after: int) -> None:
+    limits = replace(
+        degraded(ttft_p50=1000.0, error_rate=30.0, over=Span(10 * MINUTE)),
+        down_after=down_after,
+        up_after=up_after,
+    )
+    stage = Stage(rules=limits)
+    for letter in letters:
+        stage.play(letter.lower(), ttft_ms=2000.0 if letter == "G" else 600.0).tell_time()
+    assert len({one.sequence for one in stage.transitions}) == len(stage.transitions)
+    for one, other in pairwise(stage.transitions):
+        assert other.before is one.after
+        assert other.effective_at >= one.effective_at
+        assert other.sequence > one.sequence
+    told = [one for one in stage.kinds if one in ("degraded", "down", "recovered")]
+    # The newest message says how it stands.
+    assert (stage.belief.incident is None) == (not told or told[-1] == "recovered")
+
+
 def test_a_p50_rule_needs_five_looks_and_then_degrades() -> None:
     stage = Stage(rules=degraded(ttft_p50=1000.0)).play("gggg", ttft_ms=2000.0)
     assert stage.state is State.UP
     stage.play("g", ttft_ms=2000.0)
     assert stage.state is State.DEGRADED
-    assert "ttft_p50 is 2,000 ms over the last 30 min, at most 1,000 ms" in stage.belief.reason
+    assert "ttft_p50 is 2,000 ms over the last 30 min (limit 1,000 ms)" in stage.belief.reason
 
 
 def test_a_rule_clears_only_ten_percent_inside_its_limit() -> None:
@@ -252,6 +317,28 @@ def test_a_rule_clears_only_ten_percent_inside_its_limit() -> None:
     assert stage.state is State.DEGRADED
     stage.play("g" * 12, ttft_ms=850.0)
     assert stage.state is State.UP
+    assert stage.belief.reason == "ttft_p50 is back at 900 ms over the last 10 min (limit 1,000 ms)"
+
+
+def test_a_rule_that_holds_inside_its_limit_says_where_it_clears() -> None:
+    limits = degraded(ttft_p50=1000.0, over=Span(10 * MINUTE))
+    stage = Stage(rules=limits).play("g" * 10, ttft_ms=1500.0).play("bbb").play("g" * 10, ttft_ms=950.0)
+    assert stage.belief.reason == (
+        "works again, but ttft_p50 is 1,500 ms over the last 10 min (limit 1,000 ms)"
+    )
+    stage.play("bbb").play("g" * 2, ttft_ms=950.0)
+    assert stage.belief.reason == (
+        "works again, but ttft_p50 is 950 ms over the last 10 min (limit 1,000 ms, clears at 900 ms)"
+    )
+
+
+def test_a_rule_that_holds_for_want_of_looks_says_so() -> None:
+    stage = Stage(rules=degraded(ttft_p50=1000.0)).play("g" * 10, ttft_ms=1500.0).play("b" * 40 + "gg")
+    assert stage.belief.reason == (
+        "works again, but ttft_p50 was beyond its limit of 1,000 ms,"
+        " and too few looks since then could clear it"
+    )
+    assert "unknown" not in stage.alerts[-1].text
 
 
 def test_an_error_rate_needs_ten_judged_looks() -> None:
@@ -300,6 +387,23 @@ def test_an_outage_that_outlived_a_maintenance_whose_end_nobody_saw_begins_there
     assert stage.updates[0].started == ended
 
 
+@pytest.mark.parametrize("last", "gcmt")
+def test_whose_an_outage_is_comes_from_the_look_that_made_it_not_from_the_last(last: str) -> None:
+    stage = Stage().play("g").hush(Quiet.MAINTENANCE, on=True).play("bbb").play(last)
+    stage.hush(Quiet.MAINTENANCE, on=False)
+    assert "Whose: the provider\n" in stage.alerts[0].text
+    assert "Now: " not in stage.alerts[0].text
+
+
+def test_a_reminder_names_the_request_that_it_speaks_of() -> None:
+    stage = Stage(rules=rules(reminder=Span(HOUR)))
+    for number, letter in enumerate("g" + "s" * 3 + "sg" * 40):
+        stage.tell(replace(look(stage.now, letter), request_id=f"req_{number}")).tell_time()
+        stage.now = Instant(stage.now + MINUTE)
+    assert stage.kinds == ["degraded", "reminder"]
+    assert ["Request id: req_3" in alert.text for alert in stage.alerts] == [True, True]
+
+
 def test_a_recovery_under_maintenance_is_told_at_the_end() -> None:
     stage = Stage().play("gbbb").hush(Quiet.MAINTENANCE, on=True).play("gg")
     assert stage.kinds == ["down"]
@@ -342,6 +446,36 @@ def test_an_endpoint_that_is_removed_closes_its_incident_with_that_reason() -> N
     assert "no longer configured" in stage.updates[-1].text
 
 
+def test_an_endpoint_that_comes_back_while_it_is_down_has_an_incident_of_its_own() -> None:
+    stage = Stage().play("gbbb").remove()
+    moved = stage.transitions[-1]
+    assert (moved.before, moved.after, moved.effective_at) == (State.DOWN, State.UNKNOWN, stage.now)
+    stage.play("b")
+    assert stage.state is State.UNKNOWN
+    stage.play("bbgg")
+    assert stage.kinds == ["down", "closed", "down", "recovered"]
+    assert len({alert.key for alert in stage.alerts}) == 4
+    assert [alert.incident for alert in stage.alerts[:2]] == [stage.alerts[0].incident] * 2
+    assert [update.sequence for update in stage.updates] == [1, 2, 1, 2]
+    assert "after 3 min" in stage.alerts[-1].title
+
+
+def test_a_rule_that_held_when_an_endpoint_was_removed_does_not_hold_when_it_comes_back() -> None:
+    stage = Stage(rules=degraded(ttft_p50=1000.0)).play("ggggg", ttft_ms=2000.0).remove()
+    assert stage.belief.holding == {}
+    assert (stage.belief.outcome, stage.belief.request_id) == (None, None)
+
+
+def test_an_alarm_about_our_own_configuration_is_closed_with_its_endpoint() -> None:
+    stage = Stage().play("gccc").remove()
+    assert stage.kinds == ["config", "closed"]
+    assert [alert.sequence for alert in stage.alerts] == [1, 2]
+    assert len({alert.incident for alert in stage.alerts}) == 1
+    assert "no longer configured" in stage.alerts[-1].text
+    assert stage.play("ccc").kinds == ["config", "closed", "config"]
+    assert stage.alerts[-1].incident != stage.alerts[0].incident
+
+
 def test_every_message_ends_with_its_reference() -> None:
     for alert in Stage().play("gbbbgg").alerts:
         assert alert.text.splitlines()[-1] == f"[{alert.incident}#{alert.sequence}]"
@@ -360,6 +494,48 @@ def test_an_alarm_says_what_since_when_whose_what_to_do_and_where() -> None:
         "https://status.example/one",
     ):
         assert part in alert.text
+
+
+def test_a_message_says_since_when_the_state_is_and_when_the_incident_began() -> None:
+    stage = Stage(rules=rules(reminder=Span(HOUR))).play("g" + "s" * 30 + "bbb" + "b" * 60).tell_time()
+    degraded_, down, still = (alert.text.splitlines() for alert in stage.alerts)
+    assert degraded_[0] == "acme/one is degraded since 2027-01-15 08:01:00 UTC (2 min)."
+    assert not any("The incident began" in line for line in degraded_)
+    assert down[:2] == [
+        "acme/one is down since 2027-01-15 08:31:00 UTC (2 min).",
+        "The incident began 2027-01-15 08:01:00 UTC (32 min).",
+    ]
+    assert still[:2] == [
+        "acme/one is still down, since 2027-01-15 08:31:00 UTC (1 h 3 min).",
+        "The incident began 2027-01-15 08:01:00 UTC (1 h 33 min).",
+    ]
+    assert stage.alerts[-1].title == "STILL DOWN: Acme one, for 1 h 3 min"
+    assert any(line.startswith("Do: Route traffic to another provider") for line in still)
+    recovered = stage.play("gg").alerts[-1]
+    assert recovered.title == "RECOVERED: Acme one, after 1 h 33 min"
+
+
+def test_an_outage_older_than_the_end_of_its_maintenance_is_told_with_both_times() -> None:
+    stage = Stage().play("g").hush(Quiet.MAINTENANCE, on=True).play("bbb").hush(Quiet.MAINTENANCE, on=False)
+    assert stage.alerts[0].text.splitlines()[:2] == [
+        "acme/one is down since 2027-01-15 08:01:00 UTC (3 min).",
+        "Maintenance or a pause kept it quiet until 2027-01-15 08:04:00 UTC.",
+    ]
+
+
+def test_what_was_before_a_rule_held_is_told_of_the_looks_inside_its_limit() -> None:
+    stage = Stage(rules=degraded(ttft_p50=1000.0)).play("g" * 30).play("g" * 20, ttft_ms=3000.0)
+    assert "Before: first token 600 ms, 100 tokens/s" in stage.alerts[0].text.splitlines()
+
+
+def test_where_no_look_was_inside_the_limit_nothing_is_said_of_before() -> None:
+    stage = Stage(rules=degraded(ttft_p50=1000.0)).play("g" * 9, ttft_ms=3000.0)
+    assert "Before" not in stage.alerts[0].text
+
+
+def test_slow_words_are_no_measure_of_what_was_before() -> None:
+    limits = degraded(output_speed_p50=150.0, ttft_p95=900.0)
+    assert "Before" not in Stage(rules=limits).play("g" * 9).alerts[0].text
 
 
 def test_what_to_do_about_a_rate_limit_is_not_what_to_do_about_slowness() -> None:
@@ -498,6 +674,13 @@ def test_a_belief_of_an_older_program_has_no_headroom() -> None:
     assert belief_from_json(raw).not_before > 0
 
 
+def test_a_belief_of_an_older_program_does_not_say_what_made_its_state() -> None:
+    raw = belief_json(Stage().play("gbbb").belief)
+    assert raw.pop("made") == [Outcome.HTTP_5XX, "req_1"]
+    assert belief_from_json(raw).outcome is None
+    assert belief_from_json(raw).state is State.DOWN
+
+
 @given(LETTERS)
 def test_what_follows_survives_json_as_a_step(letters: str) -> None:
     stage = Stage().play(letters)
@@ -515,6 +698,39 @@ def test_where_no_tick_is_needed_a_tick_changes_nothing_but_the_count(letters: s
         before = (stage.state, len(stage.alerts), len(stage.transitions))
         stage.wait(0)
         assert (stage.state, len(stage.alerts), len(stage.transitions)) == before
+
+
+@given(st.text("gsbtcm", max_size=40), st.integers(0, 60), st.sampled_from([600.0, 2000.0]))
+def test_under_a_rule_too_a_tick_that_is_not_needed_changes_nothing_but_the_count(
+    letters: str, minutes: int, ttft_ms: float
+) -> None:
+    limits = degraded(ttft_p50=1000.0, error_rate=30.0, over=Span(20 * MINUTE))
+    stage = Stage(rules=replace(limits, reminder=HOUR)).play(letters, ttft_ms=ttft_ms)
+    stage.now = Instant(stage.now + minutes * MINUTE)
+    if stage.belief.holding and not needs_tick(stage.belief, stage.rules, stage.now):
+        before = stage.belief
+        stage.wait(0)
+        assert replace(stage.belief, sequence=before.sequence) == before
+
+
+def test_a_rule_that_goes_on_holding_needs_no_tick_until_time_clears_it() -> None:
+    stage = Stage(rules=degraded(ttft_p50=1000.0, over=Span(10 * MINUTE))).play("ggggg", ttft_ms=2000.0)
+    stage.play("gggg", ttft_ms=600.0)
+    assert stage.state is State.DEGRADED
+    needed = [needs_tick(stage.belief, stage.rules, Instant(stage.now + s * SECOND)) for s in range(150)]
+    # Every tick is a durable write; only samples that fall out of the window change anything.
+    assert needed == sorted(needed)
+    assert needed[0] is False
+    assert needed[-1] is True
+
+
+def test_a_reminder_that_a_pause_keeps_back_needs_no_tick() -> None:
+    stage = Stage(rules=rules(reminder=HOUR)).play("gbbb")
+    stage.hush(Quiet.PAUSED, on=True)
+    stage.belief = replace(stage.belief, classified=Instant(stage.now + 2 * HOUR))
+    assert not needs_tick(stage.belief, stage.rules, Instant(stage.now + 2 * HOUR))
+    stage.hush(Quiet.PAUSED, on=False)
+    assert needs_tick(stage.belief, stage.rules, Instant(stage.now + 2 * HOUR))
 
 
 # Streams that are not whole

@@ -1,5 +1,5 @@
 from dataclasses import replace
-from datetime import date
+from datetime import date, timedelta
 from decimal import Decimal
 from fractions import Fraction
 
@@ -17,6 +17,7 @@ from monitor.core.budget import (
     Refused,
     Reserved,
     Scope,
+    Spent,
     allows,
     cost_usd,
     day_of,
@@ -32,7 +33,7 @@ OPENAI = Scope(Reach.PROVIDER, "openai")
 TODAY = date(2026, 11, 21)
 NOW = from_iso("2026-11-21T22:00:00Z")
 
-amounts = st.decimals(0, 1_000, places=12)
+amounts = st.decimals(0, 1_000, places=6)
 prices = st.builds(
     Price, input=amounts, output=amounts, cache_read=st.none() | amounts, cache_write=st.none() | amounts
 )
@@ -51,7 +52,7 @@ def test_the_blended_price_of_the_contract() -> None:
     assert str(NANO.blended) == "0.175"
 
 
-@pytest.mark.parametrize("price", ["-0.01", "NaN", "Infinity", "0.0000000000001", "1000001"])
+@pytest.mark.parametrize("price", ["-0.01", "NaN", "Infinity", "0.0000001", "1000001"])
 def test_what_is_no_price_is_refused(price: str) -> None:
     with pytest.raises(ValueError, match="is not a price"):
         Price(input=Decimal("0.1"), output=Decimal(price))
@@ -71,25 +72,35 @@ def test_more_cached_tokens_than_input_tokens_cost_no_more_than_all_of_them() ->
     assert cost_usd(NANO, input_tokens=10, output_tokens=0, cached_tokens=99) == Decimal("0.00000025")
 
 
+def test_tokens_that_go_into_the_cache_are_paid_at_their_own_price_where_there_is_one() -> None:
+    fed = {"input_tokens": 1_220, "output_tokens": 40, "cached_tokens": 200, "written_tokens": 1_000}
+    price = Price(input=Decimal(1), output=Decimal(2), cache_read=Decimal("0.1"), cache_write=Decimal("1.25"))
+    assert cost_usd(price, **fed) == Decimal("0.00137")
+    assert cost_usd(replace(price, cache_write=None), **fed) == Decimal("0.00112")
+    assert cost_usd(price, **fed | {"cached_tokens": 9_999}) == Decimal("0.000202")
+
+
 def test_without_a_price_or_a_count_the_cost_is_unknown_and_not_nothing() -> None:
     assert cost_usd(None, input_tokens=40, output_tokens=64) is None
     assert cost_usd(NANO, input_tokens=None, output_tokens=None) is None
     assert cost_usd(NANO, input_tokens=0, output_tokens=0) == 0
 
 
-@given(prices, tokens, tokens, tokens)
+@given(prices, tokens, tokens, tokens, tokens)
 def test_a_cost_is_the_true_sum_and_never_above_the_worst_case(
-    price: Price, fed: int, written: int, cached: int
+    price: Price, fed: int, said: int, cached: int, written: int
 ) -> None:
-    cost = cost_usd(price, input_tokens=fed, output_tokens=written, cached_tokens=cached)
+    cost = cost_usd(price, input_tokens=fed, output_tokens=said, cached_tokens=cached, written_tokens=written)
     cached = min(cached, fed)
+    written = min(written, fed - cached)
     read = price.input if price.cache_read is None else price.cache_read
-    exact = (
-        (fed - cached) * Fraction(price.input) + cached * Fraction(read) + written * Fraction(price.output)
-    )
+    write = price.input if price.cache_write is None else price.cache_write
+    exact = (fed - cached - written) * Fraction(price.input) + said * Fraction(price.output)
+    exact += cached * Fraction(read) + written * Fraction(write)
     assert cost is not None
     assert Fraction(cost) == exact / 1_000_000
-    assert cost <= worst_case_cost(price, fed, written)
+    assert cost == round(cost, 12), "it is stored to the trillionth of a dollar"
+    assert cost <= worst_case_cost(price, fed, said)
 
 
 def test_what_has_no_price_costs_no_budget() -> None:
@@ -219,3 +230,13 @@ def test_no_day_ever_spends_more_than_its_budget(
         assert book.spent == spent.get(book.day, FREE)
         assert book.held == sum((r.worst_case for r, _ in flying if r.day == book.day), FREE)
     assert all(total <= 5 for total in spent.values())
+
+
+def test_what_was_spent_counts_on_its_day_and_not_on_the_next() -> None:
+    spent = Spent(TODAY, Decimal("0.3")).plus(TODAY, Decimal("0.1"))
+    assert spent.on(TODAY) == Decimal("0.4")
+    assert spent.on(TODAY + timedelta(days=1)) == FREE
+    # A clock that was set back makes nothing unspent.
+    assert spent.on(TODAY - timedelta(days=1)) == Decimal("0.4")
+    assert spent.plus(TODAY - timedelta(days=1), Decimal(1)) == spent
+    assert spent.plus(TODAY + timedelta(days=1), Decimal(1)) == Spent(TODAY + timedelta(days=1), Decimal(1))

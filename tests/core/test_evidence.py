@@ -32,12 +32,13 @@ from monitor.core.verdict import Learnt, Verdict
 from monitor.core.wire import Arrival, Fault, FaultKind, Phase
 
 KEY = "sk-live-0123456789abcdef"
+BLOT = Blot([KEY])
 AT = Instant(1_800_000_000 * SECOND)
 
 
 def trace(*reads: bytes, url: str = "https://api.acme.example/v1/chat/completions") -> Trace:
     """A body that came in these reads, 10 ms apart, from 200 ms on."""
-    made = Trace("POST", url, 311, Blot([KEY]).hide)
+    made = Trace("POST", url, 311)
     for number, data in enumerate(reads):
         made.came(Arrival(data, 100.2 + number * 0.01, 100.2))
     return made
@@ -79,6 +80,7 @@ def evidence(
         location="default",
         protocol="openai-chat",
         model="gpt-x",
+        blot=BLOT,
     )
 
 
@@ -117,7 +119,7 @@ def test_a_broken_stream_is_told_from_the_first_packet_to_the_last() -> None:
 
 
 def test_what_a_stamp_does_not_tell_is_a_bound() -> None:
-    wire = Trace("GET", "http://acme.example/", 0, Blot([]).hide)
+    wire = Trace("GET", "http://acme.example/", 0)
     wire.came(Arrival(b"x", 100.25, 100.2, stamped=False))
     token = Token(100.25, 100.21, 1, Channel.ANSWER, ended_read=False)
     found = evidence(Observation(timeline=line(tokens=[token], bounds={"headers"}), trace=wire))
@@ -303,3 +305,20 @@ def test_a_trace_is_bounded_while_it_grows() -> None:
     assert (len(wire.first), len(wire.last), len(wire.beginning)) == (MOST_READS, MOST_READS, BEGINNING)
     assert (wire.reads, wire.received) == (1000, 100_000)
     assert EVERY == 10 * MINUTE
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        '{{"choices": [{{"delta": {{"content": "{}"}}}}]}}',
+        '{{"delta": {{"type": "thinking_delta", "thinking" : "{}"}}}}',
+        "{}",
+    ],
+)
+def test_a_key_cannot_be_put_together_from_the_events_of_a_stream(event: str) -> None:
+    pieces = [KEY[at : at + 3] for at in range(0, len(KEY), 3)]
+    body = b"".join(f"data: {event.format(piece)}\n\n".encode() for piece in pieces)
+    found = evidence(Observation(timeline=line(), trace=trace(body)))
+    assert found.body == "(left out: its pieces, put together, hold a secret)"
+    words = b"".join(f"data: {event.format(word)}\n\n".encode() for word in "pong and so on".split())
+    assert evidence(Observation(timeline=line(), trace=trace(words))).body == words.decode()

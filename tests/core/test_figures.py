@@ -65,22 +65,45 @@ def test_at_least_one_token_is_in_the_first_chunk() -> None:
     assert output_speed(tokens, 101) == pytest.approx(100.0)
 
 
+def test_a_server_that_counts_as_it_goes_says_how_many_tokens_the_first_chunk_held() -> None:
+    tokens = [token(1.0, characters=4), *(token(1.0 + 0.1 * i, characters=40) for i in range(1, 4))]
+    said = replace(seen(tokens, Usage(output_tokens=40)), first_usage=Usage(output_tokens=10))
+    assert measure(said).output_speed == pytest.approx((40 - 10) / 0.3)
+    hidden = Usage(output_tokens=940, reasoning_tokens=900)
+    said = replace(said, usage=hidden, first_usage=Usage(output_tokens=910, reasoning_tokens=900))
+    assert measure(said).output_speed == pytest.approx((40 - 10) / 0.3)
+
+
+@pytest.mark.parametrize("first", [None, Usage(input_tokens=9), Usage(output_tokens=40)])
+def test_who_says_nothing_that_can_be_of_the_first_chunk_leaves_it_its_share(first: Usage | None) -> None:
+    tokens = [token(1.0, characters=10), token(1.5, characters=15), token(2.0, characters=15)]
+    said = replace(seen(tokens, Usage(output_tokens=40)), first_usage=first)
+    assert measure(said).output_speed == pytest.approx((40 - 10) / 1.0)
+
+
 def test_speed_runs_to_the_last_token_whose_stamp_is_its_own_with_its_share_of_the_tokens() -> None:
     tokens = [token(1.0), token(1.5), token(2.0), token(2.1, ended_read=False)]
+    tokens[-1].earliest = 2.05
     assert output_speed(tokens, 40) == pytest.approx((30 - 10) / 1.0)
+
+
+def test_what_follows_a_token_in_its_segment_takes_nothing_from_its_stamp() -> None:
+    """A finish_reason, a ping or a comment behind it."""
+    tokens = [token(1.0), token(1.1), token(1.2), token(2.0, ended_read=False)]
+    assert output_speed(tokens, 40) == pytest.approx((40 - 10) / 1.0)
+    for each in tokens:
+        each.ended_read = False
+    assert output_speed(tokens, 40) == pytest.approx((40 - 10) / 1.0)
 
 
 def test_end_to_end_for_500_tokens_is_the_sum_of_its_parts() -> None:
     """The documented example: 650 ms, no thinking, 127.5 tokens/s."""
-    first, count = 0.690, 128.5
-    tokens = [token(first + i * 0.1, characters=1) for i in range(11)]
-    speed = output_speed(tokens, count)
-    assert speed is not None
-    figures = measure(seen(tokens, Usage(output_tokens=128)))
-    assert figures.e2e_500_ms == pytest.approx(
-        (figures.ttfat_ms or 0) + 500_000 / (figures.output_speed or 1)
-    )
-    assert abs(650 + 500_000 / 127.5 - 4571.6) < 0.05
+    after_the_first = 100 / 127.5
+    tokens = [token(0.690 + i * after_the_first / 10, characters=1) for i in range(11)]
+    figures = measure(seen(tokens, Usage(output_tokens=110)))
+    assert (figures.ttft_ms, figures.ttfat_ms) == (pytest.approx(650.0), pytest.approx(650.0))
+    assert figures.output_speed == pytest.approx(127.5)
+    assert figures.e2e_500_ms == pytest.approx(4571.6, abs=0.05)
 
 
 @pytest.mark.parametrize(
@@ -111,6 +134,31 @@ def test_visible_reasoning_counts_with_its_tokens() -> None:
     tokens = thought + [token(1.5 + 0.1 * i) for i in range(6)]
     figures = measure(seen(tokens, Usage(output_tokens=110, reasoning_tokens=50)))
     assert figures.output_speed == pytest.approx(100 / 1.0)
+
+
+def kept_back(tokens: list[Token], usage: Usage | None) -> Observation:
+    return replace(seen(tokens, usage), reasoning_kept_back=True)
+
+
+def test_what_was_only_summed_up_is_never_divided_by_its_summary() -> None:
+    summary = [token(0.7, 200, Channel.REASONING), token(0.8, 200, Channel.REASONING)]
+    answer = [token(1.0 + 0.1 * i) for i in range(11)]
+    alone = measure(seen(answer, Usage(output_tokens=110)))
+    figures = measure(kept_back(summary + answer, Usage(output_tokens=1110, reasoning_tokens=1000)))
+    assert figures.output_speed == pytest.approx(alone.output_speed or 0)
+    assert figures.effective_throughput == pytest.approx(110 / (0.660 + 1.3))
+    assert figures.ttft_ms == pytest.approx(660.0)
+    assert figures.output_tokens == 1110
+
+
+def test_thoughts_that_nobody_counted_apart_leave_no_speed() -> None:
+    answer = [token(1.0 + 0.1 * i) for i in range(11)]
+    figures = measure(kept_back(answer, Usage(output_tokens=1110)))
+    assert (figures.output_speed, figures.effective_throughput, figures.e2e_500_ms) == (None, None, None)
+    assert (figures.output_tokens, figures.token_source) == (1110, TokenSource.USAGE)
+    assert figures.max_stall_ms is not None
+    estimated = measure(kept_back([token(0.5, 400, Channel.REASONING), *answer], None))
+    assert estimated.output_speed == pytest.approx((11 - 1) / 1.0)
 
 
 def test_a_usage_of_zero_beside_text_means_no_usage() -> None:

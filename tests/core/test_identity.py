@@ -166,6 +166,23 @@ def test_a_dated_alias_is_no_event() -> None:
     assert kinds([(0, answer(model="openai/GPT-4.1-nano-2025-04-14"))]) == []
 
 
+def test_another_snapshot_is_an_event() -> None:
+    def seen(date: str) -> Observation:
+        return answer(model=f"{MODEL}-{date}")
+
+    def events(usual: str, *dates: str) -> list[Change]:
+        known, found = NOBODY, list[Event]()
+        for n, date in enumerate(dates):
+            known, news = notice(known, seen(date), usual=usual, at=Instant(START + n * MINUTE))
+            found += news
+        return [event.kind for event in found]
+
+    pinned = f"{MODEL}-2025-04-14"
+    assert events(pinned, "2025-04-14", "2025-08-07", "2025-08-07") == [Change.MODEL_CHANGED]
+    assert events(pinned, "2025-08-07", "2025-04-14") == [Change.MODEL_CHANGED, Change.MODEL_BACK]
+    assert events(MODEL, "2025-04-14", "2025-08-07") == []
+
+
 def test_nobody_knows_who_should_answer_before_the_first_good_look() -> None:
     assert notice(NOBODY, answer(model="any"), usual=None, at=START)[1] == []
 
@@ -177,7 +194,10 @@ def test_nobody_knows_who_should_answer_before_the_first_good_look() -> None:
         ("gpt-4", "gpt-4-0613"),
         ("gpt-3.5-turbo", "gpt-3.5-turbo-0125"),
         ("o1", "o1-2024-12-17"),
-        ("gpt-4o-2024-05-13", "gpt-4o-2024-08-06"),
+        ("gpt-4o-2024-05-13", "gpt-4o-20240513"),
+        ("gpt-4-0613", "gpt-4-2023-06-13"),
+        ("mistral-large-2411", "mistral-large-20241118"),
+        ("openai/gpt-4o-2024-05-13", "gpt-4o-2024-05-13"),
         ("openai/gpt-4.1", "gpt-4.1-2025-04-14"),
         ("claude-sonnet-4", "claude-sonnet-4-20250514"),
         ("claude-3-5-sonnet-latest", "claude-3-5-sonnet-20241022"),
@@ -211,6 +231,11 @@ def test_these_are_names_of_one_model(one: str, other: str) -> None:
         ("mistral-small-24b", "mistral-small"),
         ("phi-4", "phi-4-mini"),
         ("20250514", "20250101"),
+        ("gpt-4o-2024-05-13", "gpt-4o-2024-11-20"),
+        ("gpt-4o-2024-05-13", "openai/gpt-4o-20241120"),
+        ("gemini-1.5-pro-001", "gemini-1.5-pro-002"),
+        ("mistral-large-2407", "mistral-large-2411"),
+        ("gpt-3.5-turbo-0125", "gpt-3.5-turbo-1106"),
     ],
 )
 def test_these_are_different_models(one: str, other: str) -> None:

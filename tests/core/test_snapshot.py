@@ -58,6 +58,16 @@ def test_who_asks_us_to_wait_is_shown_as_throttled_and_not_as_silent():
     assert standing(never, EVERY, NOW).reason == "no working look yet, last: rate_limited: 429"
 
 
+def test_who_never_worked_is_told_with_what_came_of_the_newest_look():
+    never = Belief(endpoint="acme/model", last_outcome=Outcome.AUTH_FAILED, last_detail="status is 401")
+    assert standing(never, EVERY, NOW).reason == "no working look yet, last: auth_failed: status is 401"
+    bare = replace(never, last_detail=None)
+    assert standing(bare, EVERY, NOW).reason == "no working look yet, last: auth_failed"
+    silent = replace(UP, state=State.UNKNOWN, since=NOW, reason="nothing heard for 3 intervals")
+    again = replace(silent, last_outcome=Outcome.AUTH_FAILED, last_detail="status is 401")
+    assert standing(again, EVERY, NOW).reason == "nothing heard for 3 intervals"
+
+
 def test_a_wait_that_no_server_can_ask_for_is_a_clock_of_ours_that_was_set_back():
     step = replace(UP, not_before=Instant(NOW + 15 * EVERY + 1))
     assert standing(step, EVERY, NOW).throttled_until is None
@@ -168,7 +178,7 @@ def _snapshot() -> Snapshot:
     story = Story(
         id="20261118-1",
         title="Acme open down",
-        impact="down",
+        impact=State.DOWN,
         started_at=NOW,
         ended_at=None,
         endpoints=("acme/open", "acme/secret"),
@@ -193,6 +203,29 @@ def test_everybody_sees_only_what_is_public():
     assert public.incidents[0].endpoints == ("acme/open",)
     assert public.open_incidents == public.incidents
     assert public.endpoint("acme/secret") is None
+
+
+def test_when_a_hidden_endpoint_was_looked_at_is_not_told():
+    snapshot = _snapshot()
+    shown, hidden = snapshot.endpoints
+    later = Instant(NOW + MINUTE)
+    looked_at = replace(hidden, last_probe=replace(hidden.last_probe, at=later))
+    after = replace(snapshot, generated_at=later, endpoints=(shown, looked_at))
+    assert after.public().generated_at == snapshot.public().generated_at == NOW
+
+
+def test_incidents_that_are_open_are_told_before_all_others():
+    (open_one, _) = _snapshot().incidents
+    over = [
+        replace(open_one, id=f"over-{place}", started_at=Instant(NOW + place), ended_at=Instant(NOW + HOUR))
+        for place in range(200, 0, -1)
+    ]
+    snapshot = replace(_snapshot(), incidents=(*over, open_one))
+    assert snapshot.newest_incidents() == (*over[:99], open_one)
+    assert snapshot.newest_incidents(1) == (open_one,)
+    assert snapshot.newest_incidents(3) == (*over[:2], open_one)
+    many = [replace(open_one, id=f"open-{place}") for place in range(150)]
+    assert len(replace(snapshot, incidents=(*over, *many)).newest_incidents()) == 150
 
 
 def test_everybody_sees_no_detail_no_request_id_and_nothing_of_the_daemon():
@@ -224,8 +257,8 @@ def test_a_story_of_hidden_endpoints_is_no_public_story():
             "Works again after 4 min: 2 working looks in a row",
         ),
         (
-            "ttft_p50 is 900 ms over the last 30 min, at most 800 ms",
-            "ttft_p50 is 900 ms over the last 30 min, at most 800 ms",
+            "ttft_p50 is 900 ms over the last 30 min (limit 800 ms)",
+            "ttft_p50 is 900 ms over the last 30 min (limit 800 ms)",
         ),
         ("Closed: the endpoint is no longer configured", "Closed: the endpoint is no longer configured"),
         ("http_5xx: a: stalled: b", "http_5xx"),

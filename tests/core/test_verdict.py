@@ -1,12 +1,13 @@
 """What facts amount to, and whose fault it is."""
 
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 
 from monitor.core.headroom import Kind, Limit
 from monitor.core.identity import is_same_model
-from monitor.core.instant import SECOND
+from monitor.core.instant import SECOND, Instant, instant
 from monitor.core.observation import DETAIL_KEPT, Observation, Timer, Usage, VendorError, clean
 from monitor.core.outcome import BLAME, Blame, Outcome
 from monitor.core.timeline import Channel, Timeline, Token
@@ -131,6 +132,25 @@ def test_a_refusal_is_told_by_its_status_and_by_what_it_says(
     assert ask(refusal(status, error)).outcome is outcome
 
 
+@pytest.mark.parametrize(
+    ("status", "body", "outcome"),
+    [
+        (429, "You have exceeded your quota: insufficient_quota", Outcome.QUOTA_EXHAUSTED),
+        (429, '"Your credit balance is too low"', Outcome.QUOTA_EXHAUSTED),
+        (429, "too many requests", Outcome.RATE_LIMITED),
+        (503, "Service Unavailable: server is overloaded", Outcome.OVERLOADED),
+        (503, "no healthy upstream", Outcome.HTTP_5XX),
+        (503, '<body class="overloaded">', Outcome.HTTP_5XX),
+        (503, '{"echo": "overloaded"}', Outcome.HTTP_5XX),
+        (429, "  <p>Out of quota", Outcome.RATE_LIMITED),
+    ],
+)
+def test_a_refusal_in_plain_words_is_read_and_a_page_is_not(status: int, body: str, outcome: Outcome) -> None:
+    verdict = ask(refusal(status, body=body))
+    assert verdict.outcome is outcome
+    assert body in (verdict.detail or "")
+
+
 @pytest.mark.parametrize("seen", [refusal(404), refusal(400, VendorError(code="model_not_found"))])
 def test_a_missing_model_is_our_mistake_unless_it_worked_before(seen: Observation) -> None:
     assert ask(seen).outcome is Outcome.MODEL_NOT_FOUND
@@ -189,15 +209,34 @@ def test_all_tokens_spent_on_reasoning_is_our_limit() -> None:
     assert ask(hidden).outcome is Outcome.NO_ANSWER
 
 
+@pytest.mark.parametrize(
+    ("usage", "allowed", "outcome"),
+    [
+        (Usage(output_tokens=64, reasoning_tokens=64), 64, Outcome.NO_ANSWER),
+        (Usage(output_tokens=66, reasoning_tokens=64), 64, Outcome.NO_ANSWER),
+        (Usage(output_tokens=63, reasoning_tokens=63), 64, Outcome.EMPTY_COMPLETION),
+        (Usage(output_tokens=64, reasoning_tokens=64), None, Outcome.EMPTY_COMPLETION),
+        (Usage(output_tokens=64), 64, Outcome.EMPTY_COMPLETION),
+        (None, 64, Outcome.EMPTY_COMPLETION),
+    ],
+)
+def test_reasoning_up_to_our_limit_is_our_limit_whatever_the_server_calls_it(
+    usage: Usage | None, allowed: int | None, outcome: Outcome
+) -> None:
+    for reason in ("stop", None):
+        seen = silent(finish_reason=reason, usage=usage, tokens_allowed=allowed)
+        assert ask(seen).outcome is outcome
+
+
 def test_a_filtered_answer_is_ours_to_mend() -> None:
     assert ask(stream(filtered=True)).outcome is Outcome.CONTENT_FILTERED
 
 
 def test_a_wrong_answer_is_degraded_and_quotes_itself() -> None:
-    verdict = ask(stream(), Expect(answer="PING"))
+    verdict = ask(stream(answer_matches=False), Expect(answer="PING"))
     assert (verdict.outcome, verdict.blame) == (Outcome.WRONG_ANSWER, Blame.DEGRADED)
     assert "pong, and then" in (verdict.detail or "")
-    assert ask(stream(), Expect(answer="PONG")).outcome is Outcome.OK
+    assert ask(stream(answer_matches=True), Expect(answer="PONG")).outcome is Outcome.OK
 
 
 @pytest.mark.parametrize(
@@ -226,6 +265,19 @@ def test_the_served_model_is_learnt_and_a_later_change_is_told() -> None:
 def test_with_an_expected_model_every_other_name_is_a_swap() -> None:
     assert ask(stream(served_model="other"), Expect(model=MODEL)).outcome is Outcome.MODEL_SWAPPED
     assert ask(stream(served_model=f"{MODEL}-2025-04-14"), Expect(model=MODEL)).outcome is Outcome.OK
+
+
+def test_another_snapshot_than_the_one_that_was_pinned_is_a_swap() -> None:
+    old, new = f"{MODEL}-2025-04-14", f"{MODEL}-2025-08-07"
+    assert ask(stream(served_model=new), Expect(model=old)).outcome is Outcome.MODEL_SWAPPED
+    assert ask(stream(served_model=MODEL), Expect(model=old)).outcome is Outcome.OK
+    learnt = Learnt(worked=True, served_model=old)
+    asked_for = {
+        model: judge(stream(served_model=new), Expect(), learnt, model=model).outcome
+        for model in (old, MODEL, "our-deployment")
+    }
+    # An alias without a date may go on to the next snapshot.
+    assert asked_for == {old: Outcome.MODEL_SWAPPED, MODEL: Outcome.OK, "our-deployment": Outcome.OK}
 
 
 @pytest.mark.parametrize(
@@ -313,15 +365,28 @@ def test_cleaned_text_is_printable_and_cleaning_twice_changes_nothing(text: str)
     ("said", "seconds"), [("30", 30), ("1.5", 1.5), ("99999", 900), ("0", None), ("-1", None), ("soon", None)]
 )
 def test_retry_after_is_read_in_seconds_and_bounded(said: str, seconds: float | None) -> None:
-    span = retry_after({"retry-after": said})
+    span = retry_after({"retry-after": said}, None)
     assert span == (None if seconds is None else seconds * SECOND)
 
 
 def test_retry_after_as_a_date_is_taken_by_the_servers_own_clock() -> None:
     now, then = "Sun, 22 Nov 2026 10:00:00 GMT", "Sun, 22 Nov 2026 10:01:30 GMT"
-    assert retry_after({"retry-after": then, "date": now}) == 90 * SECOND
-    assert retry_after({"retry-after": now, "date": then}) is None
-    assert retry_after({"retry-after": then}) is None
+    ours = instant(datetime(2030, 1, 1, tzinfo=UTC))
+    assert retry_after({"retry-after": then, "date": now}, ours) == 90 * SECOND
+    assert retry_after({"retry-after": now, "date": then}, ours) is None
+
+
+@pytest.mark.parametrize("date", [{}, {"date": "yesterday"}])
+def test_retry_after_as_a_date_is_taken_by_our_clock_where_the_server_tells_none(
+    date: dict[str, str],
+) -> None:
+    received = instant(datetime(2026, 11, 22, 10, 0, 0, tzinfo=UTC))
+    headers = {"retry-after": "Sun, 22 Nov 2026 10:01:30 GMT", **date}
+    assert retry_after(headers, received) == 90 * SECOND
+    assert retry_after(headers, Instant(received + 90 * SECOND)) is None
+    assert retry_after(headers, None) is None
+    limited = judge(refusal(429, headers=headers), Expect(), Learnt(), model=MODEL, received_at=received)
+    assert limited.retry_after == 90 * SECOND
 
 
 @pytest.mark.parametrize(
@@ -329,14 +394,14 @@ def test_retry_after_as_a_date_is_taken_by_the_servers_own_clock() -> None:
 )
 def test_a_hostile_retry_after_is_none(said: str) -> None:
     date = "Sun, 22 Nov 2026 10:00:00 GMT"
-    assert retry_after({"retry-after": said, "date": date}) is None
-    assert retry_after({"retry-after": date, "date": said}) is None
-    assert retry_after({"retry-after-ms": said}) is None
+    assert retry_after({"retry-after": said, "date": date}, None) is None
+    assert retry_after({"retry-after": date, "date": said}, None) is None
+    assert retry_after({"retry-after-ms": said}, None) is None
 
 
 def test_milliseconds_are_the_better_retry_after() -> None:
-    assert retry_after({"retry-after-ms": "1250", "retry-after": "2"}) == 1_250_000
-    assert retry_after({"retry-after-ms": "soon", "retry-after": "2"}) == 2 * SECOND
+    assert retry_after({"retry-after-ms": "1250", "retry-after": "2"}, None) == 1_250_000
+    assert retry_after({"retry-after-ms": "soon", "retry-after": "2"}, None) == 2 * SECOND
 
 
 def test_where_nobody_says_how_long_the_limits_that_are_used_up_do() -> None:

@@ -27,6 +27,7 @@ acme/gpt-x is still down, since TIME (LENGTH).
 What: 2 failures in a row, last: http_5xx: status 503: <b>503</b> & "no" 'healthy' *upstream* _here_ `x` <!channel> \u00fc\ufffd
 Whose: the provider (their page: https://acme.example/status)
 Request id: req_sim_N
+Do: Route traffic to another provider, and give theirs the request id if you open a ticket.
 https://status.me.example/endpoints/acme/gpt-x
 [INCIDENT#2]"""
 
@@ -174,6 +175,7 @@ def test_a_channel_that_comes_back_gets_an_outage_that_is_over_as_one_message(
     home = sqlite_home
     receiver.behave("refuse")
     home.configure(
+        SITE,
         alerting(down_after=1, up_after=1),
         channel("ops", receiver.url),
         website("acme", simulated.health_url("acme")),
@@ -187,7 +189,7 @@ def test_a_channel_that_comes_back_gets_an_outage_that_is_over_as_one_message(
     assert message.title.startswith("RECOVERED: acme health, after")
     *_, delayed, earlier, reference = message.text.splitlines()
     assert delayed == "Delayed; not delivered in time:"
-    assert re.fullmatch(r"- [-0-9]+ [0-9:]+ UTC DOWN: acme health", earlier)
+    assert re.fullmatch(r"- [-0-9]+ [0-9:]+ CES?T DOWN: acme health", earlier)
     assert reference.endswith("#2]")
     assert daemon.stop()[0] == 0
     rows = home.records().rows("SELECT kind, sent_at, attempts FROM alert ORDER BY sequence")

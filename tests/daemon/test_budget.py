@@ -4,12 +4,12 @@ from decimal import Decimal
 
 from tests.support.both import on_both_databases
 from tests.support.daemon import Home
+from tests.support.postgres import Cluster
 from tests.support.records import BUSY
 from tests.support.simulated import Simulated
 
 
-@on_both_databases
-def test_a_probe_beyond_the_daily_budget_is_not_sent_but_stored(home: Home, simulated: Simulated) -> None:
+def poor(home: Home, simulated: Simulated) -> None:
     # 20 tokens at 1 USD per million tokens, with a prompt of hardly a hundred: some 100 µUSD a probe.
     home.configure(
         '[budget]\ndaily_usd = "0.0005"\n',
@@ -18,6 +18,11 @@ def test_a_probe_beyond_the_daily_budget_is_not_sent_but_stored(home: Home, simu
         '[[provider.acme.endpoints]]\nmodel = "gpt-x"\nmax_tokens = 20\n'
         'price = { input = "1.00", output = "1.00" }\n',
     )
+
+
+@on_both_databases
+def test_a_probe_beyond_the_daily_budget_is_not_sent_but_stored(home: Home, simulated: Simulated) -> None:
+    poor(home, simulated)
     daemon = home.ready()
     line = daemon.wait("probe.stored", outcome="budget_exhausted", count=2)
     assert "the daily budget of all endpoints together is 0.0005 USD" in line["detail"]
@@ -37,3 +42,22 @@ def test_a_probe_beyond_the_daily_budget_is_not_sent_but_stored(home: Home, simu
     second.wait("probe.stored", outcome="budget_exhausted")
     assert {line["outcome"] for line in second.heard("probe.stored")} == {"budget_exhausted"}
     assert len(simulated.log("acme")) == len(sent)
+
+
+def test_a_start_without_the_database_opens_no_second_budget(
+    postgres_home: Home, postgres: Cluster, simulated: Simulated
+) -> None:
+    home = postgres_home
+    poor(home, simulated)
+    first = home.ready()
+    first.wait("probe.stored", outcome="budget_exhausted")
+    assert first.stop()[0] == 0
+    sent = len(simulated.log("acme"))
+    assert sent > 0
+    with postgres.stopped():
+        second = home.ready()
+        second.wait("probe.stored", outcome="budget_exhausted", count=2)
+    second.wait("database.back")
+    second.wait("probe.stored", outcome="budget_exhausted", count=4)
+    assert {line["outcome"] for line in second.heard("probe.stored")} == {"budget_exhausted"}
+    assert len(simulated.log("acme")) == sent

@@ -96,7 +96,7 @@ def test_streams_that_break_too_often_degrade_and_the_alert_counts_them(
     daemon = sqlite_home.ready()
     moved = daemon.wait("state.changed", endpoint="held/gpt-x", after="degraded", within_s=40)
     assert "streams broke (" in moved["reason"]
-    assert "at most 50.0 %" in moved["reason"]
+    assert "(limit 50.0 %)" in moved["reason"]
     daemon.wait("alert.sent")
     assert "streams broke (" in receiver.messages[0].text
     simulated.set("held", "ok")

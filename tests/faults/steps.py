@@ -87,6 +87,10 @@ def call(voice: Voice) -> bytes:
     return voice.call()
 
 
+def bare_call(voice: Voice) -> bytes:
+    return voice.bare_call()
+
+
 def nonsense(voice: Voice) -> bytes:
     return voice.nonsense()
 

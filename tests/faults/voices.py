@@ -40,6 +40,10 @@ class Voice:
         """A tool is called."""
         raise NotImplementedError
 
+    def bare_call(self) -> bytes:
+        """A tool is called, without arguments."""
+        return self.call()
+
     def nothing(self) -> bytes:
         """An event without any text."""
         return self.text("")
@@ -94,7 +98,13 @@ class Chat(Voice):
         return event(self.chunk({"reasoning_content": said}))
 
     def call(self) -> bytes:
-        function = {"name": "look", "arguments": '{"at": 1}'}
+        return self.called('{"at": 1}')
+
+    def bare_call(self) -> bytes:
+        return self.called("")
+
+    def called(self, arguments: str) -> bytes:
+        function = {"name": "look", "arguments": arguments}
         return event(self.chunk({"tool_calls": [{"index": 0, "id": "c1", "function": function}]}))
 
     def finish(self, reason: str) -> bytes:
@@ -154,6 +164,10 @@ class Anthropic(Voice):
 
     def call(self) -> bytes:
         return self.delta("input_json_delta", partial_json='{"at": 1}')
+
+    def bare_call(self) -> bytes:
+        block = {"type": "tool_use", "id": "toolu_1", "name": "look", "input": {}}
+        return self.typed("content_block_start", index=1, content_block=block)
 
     def nothing(self) -> bytes:
         return self.typed("ping")
@@ -256,6 +270,10 @@ class Responses(Voice):
 
     def call(self) -> bytes:
         return self.typed("response.function_call_arguments.delta", delta='{"at": 1}')
+
+    def bare_call(self) -> bytes:
+        item = {"type": "function_call", "id": "fc_1", "call_id": "c1", "name": "look", "arguments": ""}
+        return self.typed("response.output_item.added", item=item)
 
     def finish(self, reason: str) -> bytes:
         why = self.statuses[reason]

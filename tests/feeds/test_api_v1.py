@@ -6,6 +6,7 @@ from decimal import Decimal
 
 import pytest
 
+from monitor.core.belief import State
 from monitor.core.budget import Price
 from monitor.core.figures import Figures
 from monitor.core.headroom import Headroom, Kind, Limit, Period
@@ -251,7 +252,7 @@ def test_incidents_are_told_with_their_updates():
     story = Story(
         id="20261123-1",
         title="OpenAI gpt-4.1-nano down",
-        impact="down",
+        impact=State.DOWN,
         started_at=NOW,
         ended_at=Instant(NOW + MINUTE),
         endpoints=("openai/gpt-4.1-nano",),

@@ -88,7 +88,7 @@ CONVERSATIONS: dict[str, Conversation] = {
             chunk({}, "tool_calls"),
             "data: [DONE]",
         ),
-        [(O, 4), (O, 3)],
+        [(O, 1), (O, 4), (O, 3)],
         "",
         "tool_calls",
     ),

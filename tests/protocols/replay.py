@@ -12,6 +12,7 @@ from typing import Any
 
 from monitor.config.secrets import SecretText
 from monitor.config.settings import EndpointSettings, ModelSettings
+from monitor.core.blot import Blot, cleared
 from monitor.core.observation import Observation
 from monitor.core.timeline import Timeline
 from monitor.core.wire import (
@@ -20,6 +21,7 @@ from monitor.core.wire import (
     Fault,
     FaultKind,
     Limits,
+    Moment,
     Phase,
     Place,
     Question,
@@ -31,6 +33,7 @@ from tests.protocols.script import script
 
 START = 1000.0
 KEY = "sk-very-secret-4271"
+BLOT = Blot([KEY])
 SETUP = {"dns_s": 0.010, "connect_s": 0.020, "tls_s": 0.030}
 
 
@@ -51,6 +54,8 @@ class Recording:
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
     ending: FaultKind | str | None = None
+    ending_after: float = 0.0
+    """Seconds behind the last bytes."""
     headers_after: float = 0.100
     refused: Fault | None = None
     """The fault instead of any reply."""
@@ -136,6 +141,8 @@ class PlayedReply:
         self._now = now
         self._deadline = limits.deadline
         self._room = limits.body_bytes
+        self._unsure = 0.0
+        self.ended: Moment | None = None
 
     @property
     def status(self) -> int:
@@ -162,14 +169,18 @@ class PlayedReply:
         self._room -= len(piece.data)
         if self._room < 0:
             raise WireFault(Fault(FaultKind.TOO_LARGE, Phase.BODY, "the body is too large"), due)
+        self._unsure = 0.0 if piece.stamped else 0.002
         return Arrival(piece.data, due, due - 0.002, stamped=piece.stamped)
 
     def _end(self, until: float) -> None:
         ending = self._recording.ending
         if ending == "open":
             raise self._timeout(until)
+        self._now += self._recording.ending_after
         if isinstance(ending, FaultKind):
             raise WireFault(Fault(ending, Phase.BODY, f"it ended: {ending}"), self._now)
+        unsure = 0.001 if self._recording.ending_after else self._unsure
+        self.ended = Moment(self._now, self._now - unsure)
 
     def _timeout(self, until: float) -> WireFault:
         self._now = until
@@ -189,6 +200,10 @@ class PlayedLink:
             if place.secure
             else None
         )
+
+    @property
+    def ended(self) -> Moment | None:
+        return self._reply.ended
 
     async def send(self, data: bytes) -> None:
         self._wire.sent += data
@@ -235,11 +250,12 @@ async def look(
     learnt: Mapping[str, str] | None = None,
     timeout: float = 30.0,
     wire: Replay | None = None,
+    blot: Blot = BLOT,
 ) -> Observation:
-    """One look at what was recorded."""
+    """One look at what was recorded, without the secrets in it, as the pipeline takes it."""
     timeline = Timeline(start=START)
     limits = Limits(deadline=START + timeout, connect_s=10.0)
-    return await at.look(wire or Replay(*recordings), timeline, limits, nonce, learnt or {})
+    return cleared(await at.look(wire or Replay(*recordings), timeline, limits, nonce, learnt or {}), blot)
 
 
 def events(*chunks: object, end: str = "\n\n") -> bytes:
@@ -251,7 +267,10 @@ def events(*chunks: object, end: str = "\n\n") -> bytes:
     return "".join(line + end for line in lines).encode()
 
 
-def streamed(*reads: bytes, after: float = 0.010, ending: FaultKind | str | None = None) -> Recording:
+def streamed(
+    *reads: bytes, after: float = 0.010, ending: FaultKind | str | None = None, ending_after: float = 0.0
+) -> Recording:
     """A stream of status 200 that came in these reads."""
     headers = {"content-type": "text/event-stream", "x-request-id": "req-1"}
-    return Recording([Piece(read, after) for read in reads], headers=headers, ending=ending)
+    pieces = [Piece(read, after) for read in reads]
+    return Recording(pieces, headers=headers, ending=ending, ending_after=ending_after)

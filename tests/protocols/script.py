@@ -40,6 +40,7 @@ class Case:
     tokens: Sequence[tuple[Channel, int]] = ()
     answer: str = ""
     finish_reason: str | None = None
+    reasoning_kept_back: bool | None = None
     usage: Usage | None = None
     served_model: str | None = "acme-1"
     says: str = ""

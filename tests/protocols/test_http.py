@@ -37,6 +37,14 @@ async def test_an_empty_body_ends_with_the_headers():
     assert seen.timeline.end == pytest.approx(HEADERS)
 
 
+async def test_a_body_ends_when_it_is_said_to_and_not_with_its_last_byte():
+    for reads in ([b"fine"], []):
+        seen = await look(page(), answered(*reads, ending_after=0.4))
+        last = HEADERS + 0.010 * len(reads)
+        assert seen.timeline.end == pytest.approx(last + 0.4)
+        assert seen.timeline.end_earliest == pytest.approx(last + 0.399)
+
+
 async def test_the_end_is_exact_where_its_stamp_is_its_own():
     seen = await look(page(), answered(b"fine", b"!"))
     assert seen.timeline.end_earliest == seen.timeline.end
@@ -107,7 +115,7 @@ async def test_an_unexpected_status_keeps_its_body_clean_and_without_our_key():
     at = page(headers={"X-Key": SecretText("${env:KEY}")})
     seen = await look(at, answered(f"down\x00\n{KEY}".encode() + b"\xff" * 5000, status=500))
     assert seen.body.startswith("down\ufffd ***\ufffd")
-    assert len(seen.body) == 2048
+    assert len(seen.body) == 2048 - len(KEY) + len("***")
 
 
 async def test_an_expected_status_needs_no_evidence():
@@ -183,3 +191,12 @@ async def test_a_key_in_a_header_of_ours_is_not_kept_without_the_words_around_it
     seen = await look(at, answered(f"wrong key: {KEY}!".encode(), status=401, headers=said))
     assert KEY not in repr(seen)
     assert seen.body == "wrong key: ***!"
+
+
+def test_a_key_in_the_query_is_not_kept_with_what_is_learnt():
+    first = page(url=f"https://acme.example/health?probe=1&api_key={KEY}&x=2")
+    second = page(url="https://acme.example/health?probe=1&api_key=another-4711&x=2")
+    assert KEY not in first.identity
+    assert first.identity != second.identity
+    assert first.identity == page(url=f"https://acme.example/health?probe=1&api_key={KEY}&x=2").identity
+    assert page(url="https://acme.example/?probe=1").identity == "http https://acme.example/?probe=1"

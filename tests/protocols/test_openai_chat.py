@@ -14,7 +14,7 @@ from monitor.core.outcome import Outcome
 from monitor.core.timeline import Channel, Timeline
 from monitor.core.verdict import Expect, Learnt, judge
 from monitor.core.wire import Fault, FaultKind, Limits, Phase
-from tests.protocols.conversations import CONVERSATIONS, Conversation, chunk
+from tests.protocols.conversations import CONVERSATIONS, Conversation, chunk, usage
 from tests.protocols.replay import (
     KEY,
     START,
@@ -97,6 +97,38 @@ async def test_a_stream_that_breaks_off_anywhere_is_never_complete_and_never_a_c
     assert seen.terminal or seen.error or seen.malformed or kind is None or seen.fault.kind is kind
 
 
+@pytest.mark.parametrize(
+    ("detail", "kept_back"),
+    [
+        ({"type": "reasoning.text", "text": "Hm"}, False),
+        ({"type": "reasoning.summary", "summary": "Hm"}, True),
+        ({"type": "reasoning.encrypted", "data": "gAAA"}, True),
+        ("Hm", False),
+    ],
+)
+async def test_a_gateway_says_whether_a_thought_is_all_there(detail, kept_back):
+    said = events(chunk({"content": "", "reasoning": "Hm", "reasoning_details": [detail]}))
+    seen = await look(look_of("openai-chat"), streamed(said, PONG))
+    assert seen.reasoning_kept_back is kept_back
+
+
+@pytest.mark.parametrize(
+    "said", [{"prompt_tokens_details": {"cache_write_tokens": 7}}, {"cache_creation_input_tokens": 7}]
+)
+async def test_a_gateway_says_what_went_into_the_cache(said):
+    seen = await look(look_of("openai-chat"), streamed(events(chunk(usage=usage(9, 4, **said))), PONG))
+    assert seen.usage == Usage(input_tokens=9, output_tokens=4, written_tokens=7)
+
+
+async def test_what_is_counted_with_the_first_text_is_told_apart():
+    role, first = chunk({"content": ""}, usage=usage(9, 0)), chunk({"content": "po"}, usage=usage(9, 10))
+    rest = events(chunk({"content": "ng"}, usage=usage(9, 20)), "data: [DONE]")
+    seen = await look(look_of("openai-chat"), streamed(events(role, first), rest))
+    assert seen.first_usage == Usage(input_tokens=9, output_tokens=10)
+    seen = await look(look_of("openai-chat"), streamed(events(role, chunk({"content": "po"})), rest))
+    assert seen.first_usage is None
+
+
 # Stamps
 
 
@@ -129,6 +161,26 @@ async def test_reasoning_and_answer_in_one_event_are_two_tokens_at_one_moment():
     seen = await look(look_of("openai-chat"), streamed(events(chunk({"content": "b", "reasoning": "a"}))))
     assert tokens(seen) == [(Channel.REASONING, 1), (Channel.ANSWER, 1)]
     assert all(token.ended_read for token in seen.timeline.tokens)
+
+
+@pytest.mark.parametrize("reads", [[], [events(chunk({"content": "po"}))]])
+async def test_a_stream_that_ends_without_its_evidence_fails_when_it_ends(reads):
+    seen = await look(look_of("openai-chat"), streamed(*reads, ending_after=0.8))
+    line = seen.timeline
+    assert not seen.terminal
+    assert line.end == pytest.approx(HEADERS + 0.010 * len(reads) + 0.8)
+    assert "end" in line.bounds
+    assert judge(seen, Expect(), Learnt(), model="m").figures.total_ms > 800
+
+
+@pytest.mark.parametrize(
+    "last", [PONG, b"data: [DONE]", events({"error": {"message": "boom"}}), b'{"error": {"message": "boom"}}']
+)
+async def test_what_is_over_or_failed_before_does_not_wait_for_the_end(last):
+    seen = await look(look_of("openai-chat"), streamed(last, ending_after=0.8))
+    assert seen.terminal or seen.error is not None
+    assert seen.timeline.end == pytest.approx(HEADERS + 0.010)
+    assert "end" not in seen.timeline.bounds
 
 
 async def test_nothing_is_read_after_done():
@@ -344,6 +396,38 @@ async def test_a_long_answer_is_kept_in_part():
     assert sum(token.characters for token in seen.timeline.tokens) == 10_000
 
 
+@pytest.mark.parametrize(
+    ("wanted", "pieces", "found"),
+    [
+        ("PONG", ["po", "n", "g"], True),
+        ("100\u00a0%", ["soit 100\u00a0% net"], True),
+        ("می\u200cخواهم", ["می\u200c", "خواهم"], True),
+        ("one\ntwo", ["One\n", "Two"], True),
+        ("one two", ["one\ntwo"], True),
+        ("Straße", ["STRAS", "SE"], True),
+        ("p", ["o", "p"], True),
+        ("pong", ["x" * 5000, "y", "po", "ng"], True),
+        ("pong", ["po", "x" * 5000, "ng"], False),
+        ("ping", ["pong"], False),
+    ],
+)
+async def test_what_is_expected_is_sought_in_all_of_the_answer_and_as_it_came(wanted, pieces, found):
+    at = look_of("openai-chat", expect={"answer": wanted})
+    stream = events(*(chunk({"content": piece}) for piece in pieces), chunk({}, "stop"), "data: [DONE]")
+    seen = await look(at, streamed(stream))
+    assert seen.answer_matches is found
+    verdict = judge(seen, at.expect, Learnt(), model="acme-1")
+    assert verdict.outcome is (Outcome.OK if found else Outcome.WRONG_ANSWER)
+
+
+async def test_reasoning_is_no_answer_and_where_nothing_is_expected_nothing_is_sought():
+    stream = events(chunk({"reasoning": "pong?"}), chunk({"content": "no"}, "stop"), "data: [DONE]")
+    assert (
+        await look(look_of("openai-chat", expect={"answer": "pong"}), streamed(stream))
+    ).answer_matches is False
+    assert (await look(look_of("openai-chat"), streamed(stream))).answer_matches is None
+
+
 async def test_hostile_text_is_cleaned_at_the_border():
     nasty = '"\\u0000\\ud800\\u001b[2J\\n"'
     stream = (
@@ -438,6 +522,40 @@ async def test_an_endless_refusal_is_cut():
 async def test_the_request_id_is_found(headers, found):
     seen = await look(look_of("openai-chat"), Recording([Piece(PONG)], headers=headers))
     assert seen.request_id == found
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"type": "error", "error": {"type": "api_error", "message": "no"}, "request_id": "req_011"},
+        {"error": {"message": "no", "request_id": "req_011"}},
+        {"message": "no", "requestId": "req_011"},
+        {"error": "no", "RequestId": "req_011"},
+        {"error": {"code": 500, "message": "no", "details": [
+            {"@type": "type.googleapis.com/google.rpc.RequestInfo", "requestId": "req_011"}]}},
+    ],
+)  # fmt: skip
+async def test_the_request_id_in_an_error_is_found_where_no_header_has_one(body):
+    raw = json.dumps(body).encode()
+    assert (await look(look_of("openai-chat"), answered(raw, status=500))).request_id == "req_011"
+    named = answered(raw, status=500, **{"x-request-id": "by-header"})
+    assert (await look(look_of("openai-chat"), named)).request_id == "by-header"
+    first = events(chunk({"content": "po"}))
+    streamed_error = streamed(first, b"event: error\ndata: " + raw + b"\n\n")
+    streamed_error = replace(streamed_error, headers={})
+    assert (await look(look_of("openai-chat"), streamed_error)).request_id == "req_011"
+
+
+async def test_a_request_id_in_an_error_is_bounded_and_clean_and_holds_no_key():
+    async def named(value):
+        raw = json.dumps({"error": {"message": "no"}, "request_id": value}).encode()
+        return (await look(look_of("openai-chat"), answered(raw, status=500))).request_id
+
+    assert await named("x" * 900) == "x" * 200
+    assert await named("a\nb\u0000") == "a b\ufffd"
+    assert await named(f"of-{KEY}") == "of-***"
+    for nonsense in (7, "", [], {"a": 1}, None):
+        assert await named(nonsense) is None
 
 
 async def test_only_telling_headers_are_kept():
@@ -625,6 +743,18 @@ async def test_the_name_of_the_limit_is_learnt_both_ways():
     assert back.learnt == {"max_tokens_field": "max_tokens"}
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        "max_tokens is deprecated and must be replaced by max_completion_tokens",
+        "'max_tokens' must be omitted with this model: use 'max_completion_tokens' instead",
+    ],
+)
+async def test_a_name_that_must_be_another_one_is_no_wrong_value(said):
+    seen = await look(look_of("openai-chat"), refusal({"error": {"message": said}}), streamed(PONG))
+    assert seen.learnt == {"max_tokens_field": "max_completion_tokens"}
+
+
 async def test_two_complaints_in_one_refusal_are_met_at_once():
     wire = Replay(refusal(OLD_SERVER, 422), streamed(PONG))
     seen = await look(look_of("openai-chat", base_url="https://api.openai.com/v1"), wire=wire)
@@ -661,6 +791,7 @@ async def test_what_did_not_help_is_not_learnt():
     [
         ({"error": {"message": "max_tokens is too large: 64. The maximum is 32"}}, 400, {}),
         ({"error": {"message": "max_tokens must be at least 16"}}, 400, {}),
+        ({"error": {"message": "'max_tokens' or 'max_completion_tokens' is too large: 64."}}, 400, {}),
         ({"error": {"message": "stream_options is odd"}}, 500, {}),
         ({"error": {"message": "stream_options is odd"}}, 401, {}),
         ({"error": {"message": "unknown max_tokens"}}, 400, {"max_tokens_field": "max_tokens"}),

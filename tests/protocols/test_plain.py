@@ -64,6 +64,13 @@ async def test_what_is_to_be_said_is_said_and_what_is_heard_is_searched():
     assert (wire.sent, seen.body_matches, seen.body) == (b"PING\r\n", True, "")
 
 
+async def test_who_closes_without_a_banner_failed_by_closing():
+    at = look_of("tcp", address="a.example:25", expect={"banner_contains": "220"})
+    seen = await look(at, Recording([Piece(b"330")], ending_after=0.5))
+    assert seen.body_matches is False
+    assert seen.timeline.end == pytest.approx(seen.timeline.first_byte + 0.5)
+
+
 def test_saying_something_without_listening_is_of_no_use():
     assert [key for key, _ in objections("tcp", address="a.example:1", send="x")] == ["send"]
     assert objections("tcp", address="a.example:1", send="x", expect={"banner_contains": "y"}) == []

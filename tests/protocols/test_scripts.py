@@ -3,18 +3,26 @@
 import json
 import random
 from dataclasses import replace
+from decimal import Decimal
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 
+from monitor.clock import SYSTEM
 from monitor.config.secrets import SecretText
 from monitor.config.settings import ModelSettings
+from monitor.core.alert import Subject
+from monitor.core.belief import Rules
+from monitor.core.blot import Blot
+from monitor.core.budget import Price
 from monitor.core.figures import measure
-from monitor.core.instant import SECOND
+from monitor.core.instant import MINUTE, SECOND, Span
 from monitor.core.observation import Observation
 from monitor.core.outcome import Outcome
+from monitor.core.slots import Grid
 from monitor.core.verdict import Learnt, judge
+from monitor.pipeline import Watched, look_once
 from monitor.protocols import registry
 from tests.protocols.replay import KEY, Piece, Recording, Replay, look, look_of, settings_of
 from tests.protocols.script import NEEDED, Case, script
@@ -69,6 +77,7 @@ async def test_what_a_server_says_amounts_to_the_right_outcome(name, case):
     assert seen.answer == case.answer
     assert seen.finish_reason == case.finish_reason
     assert seen.usage == case.usage
+    assert case.reasoning_kept_back in (None, seen.reasoning_kept_back)
     assert seen.served_model == case.served_model
     assert seen.status == case.status
     amounts_to(seen, case)
@@ -115,6 +124,28 @@ async def test_nothing_but_text_starts_the_clock(name):
     first = next(place for place, event in enumerate(events, start=1) if b'"pong"' in event)
     line = seen.timeline
     assert line.tokens[0].at == pytest.approx(line.headers + first)
+
+
+async def test_what_went_into_a_cache_is_paid_as_such():
+    case = script("anthropic").CASES["usage is cumulative"]
+    watched = Watched(
+        id="acme/thing",
+        provider="acme",
+        look=look_of("anthropic"),
+        wire=Replay(recorded(case)),
+        rules=Rules(
+            subject=Subject(id="acme/thing", provider="Acme", model="acme-1"), interval=MINUTE, timeout=SECOND
+        ),
+        grid=Grid(MINUTE, Span(0)),
+        timeout_s=30.0,
+        connect_s=10.0,
+        protocol="anthropic",
+        blot=Blot(()),
+        location="here",
+        price=Price(input=Decimal(1), output=Decimal(2), cache_read=Decimal("0.1"), cache_write=Decimal(9)),
+    )
+    seen = await look_once(watched, Learnt(), "0badc0de", SYSTEM)
+    assert seen.cost_usd == Decimal("0.000116"), "25 tokens fed, 100 read, 7 written, 9 said"
 
 
 @every_model

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from monitor.clock import Clock
+from monitor.core.blot import Blot
 from monitor.core.instant import SECOND, Instant, Span
 from monitor.core.report import Mailbox, Report, Rhythm, Standing, Word
 from monitor.reception import DONE, NO_SUCH, STOPPING, Reception, Said, Sender, read
@@ -40,6 +41,7 @@ class Desk:
         self.boxes = {BACKUP: self.box, "jobs/gateway": self.other}
         self.reception = Reception(
             [Sender(BACKUP, TOKEN, self.box), Sender("jobs/gateway", OTHER, self.other)],
+            blot=Blot([TOKEN, OTHER]),
             keep=self.keep,
             put=self.kept.append,
             look=self.look,
@@ -212,6 +214,14 @@ async def test_a_daemon_that_takes_over_goes_on_where_the_other_stopped() -> Non
     assert desk.looked == desk.kept == []
     await desk.post()
     assert desk.looked == [BACKUP]
+
+
+async def test_a_report_keeps_no_secret_of_anybody_however_it_is_spelled() -> None:
+    desk = Desk()
+    for said in (OTHER, OTHER.upper(), OTHER.encode().hex(), " ".join(OTHER)):
+        desk.seconds += 60.0
+        await desk.post(json.dumps({"message": f"we use {said} here"}).encode())
+        assert desk.kept[-1].message == "we use *** here"
 
 
 async def test_a_sender_that_echoes_its_token_does_not_have_it_kept() -> None:

@@ -1,5 +1,6 @@
 """What is read back is what was written, on both databases."""
 
+import re
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
@@ -295,3 +296,24 @@ def test_no_reading_scans_the_table_of_probes(database):
     about_probes = [line for line in plan if "probe" in line]
     assert any("SEARCH probe USING" in line or "Index Scan" in line for line in about_probes)
     assert [line for line in about_probes if "SCAN probe" in line or "Seq Scan" in line] == []
+
+
+def test_the_newest_fact_is_found_without_a_scan_of_what_is_kept_for_good(database):
+    asked: list[str] = []
+
+    def note(_connection, _cursor, statement, _parameters, _context, _many):
+        asked.append(statement)
+
+    def plan(moment):
+        event.listen(moment.engine, "before_cursor_execute", note)
+        history.newest_fact(moment, [])
+        event.remove(moment.engine, "before_cursor_execute", note)
+        if moment.dialect.name == "sqlite":
+            return [str(moment.exec_driver_sql(f"EXPLAIN QUERY PLAN {one}").all()) for one in asked]
+        moment.exec_driver_sql("SET LOCAL enable_seqscan = off")
+        return [str(moment.exec_driver_sql(f"EXPLAIN {one}").all()) for one in asked]
+
+    plans = database.read(plan)
+    assert len(plans) == 3
+    for told in plans:
+        assert re.search(r"SEARCH \w+ USING COVERING INDEX|Index Only Scan Backward", told), told

@@ -4,12 +4,15 @@ import json
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
 from sqlalchemy import Connection, func, select
 
+from monitor.core.alert import Fate
 from monitor.core.belief import Quiet, QuietSpan, Withdrawn
+from monitor.core.budget import Spent, day_of
 from monitor.core.figures import Figures
 from monitor.core.instant import HOUR, MINUTE, SECOND, Instant, Span
 from monitor.core.outcome import Outcome
@@ -19,6 +22,7 @@ from monitor.core.report import Report, Word
 from monitor.core.slots import Gap, GapReason, Grid, Segment
 from monitor.core.step import (
     Checkpoint,
+    Done,
     Known,
     Sent,
     Step,
@@ -29,7 +33,9 @@ from monitor.core.step import (
 )
 from monitor.store import history, lock, migrate, schema
 from monitor.store.engine import Database, DatabaseAway, DatabaseRefused
-from monitor.store.journal import Journal
+from monitor.store.journal import Journal, Order
+from monitor.store.operator import Operator
+from monitor.store.spool import in_pieces
 from monitor.strain import Held, Vigil
 from tests.core.believing import Stage
 from tests.support.truth import START, result, step
@@ -122,11 +128,13 @@ def test_marks_of_sent_alerts_are_kept_and_a_later_one_never_undoes_them(journal
     steps = story("gbbb")
     journal.write(steps)
     [owed] = journal.load({}, START).owed
-    later = Sent(key=owed.alert.key, at=START, fate="later", attempts=1, again=Instant(START + 5), error="no")
+    later = Sent(
+        key=owed.alert.key, at=START, fate=Fate.LATER, attempts=1, again=Instant(START + 5), error="no"
+    )
     journal.write([Step(sent=later)])
     [waiting] = journal.load({}, START).owed
     assert (waiting.attempts, waiting.again) == (1, START + 5)
-    journal.write([Step(sent=Sent(key=owed.alert.key, at=START, fate="sent", attempts=2))])
+    journal.write([Step(sent=Sent(key=owed.alert.key, at=START, fate=Fate.SENT, attempts=2))])
     journal.write([Step(sent=later)])
     assert journal.load({}, START).owed == ()
 
@@ -174,11 +182,47 @@ def test_what_was_spent_today_is_summed_exactly(journal: Journal) -> None:
     assert str(journal.spent("acme/one", START)) == "0.0000891"
 
 
+def test_a_job_that_took_days_is_stored_as_long_as_it_said(journal: Journal, database: Database) -> None:
+    journal.write([step(1, figures=Figures(total_ms=3 * 86_400_000.0, max_stall_ms=7_200_000.0))])
+    query = "SELECT total_ms, max_stall_ms FROM uptoken_probe"
+    [row] = database.read(lambda connection: connection.exec_driver_sql(query).all())
+    assert tuple(row) == (3 * 86_400_000.0, 7_200_000.0)
+
+
 def test_old_results_are_pruned_and_young_ones_stay(journal: Journal, database: Database) -> None:
     journal.write([step(number) for number in range(10)])
     assert journal.prune(result(4).at) == 4
     assert journal.prune(result(4).at) == 0
     assert count(database, "probe") == 6
+
+
+def test_with_old_results_goes_what_is_settled_and_nothing_that_is_open(
+    journal: Journal, database: Database
+) -> None:
+    journal.write(story("gbbbggbbb"))
+    sent, recovered, _ = journal.load({}, START).owed
+    gaps = [Gap("acme/one", slot, slot, 1, GapReason.LATE) for slot in (result(1).slot, result(2).slot)]
+    marks = [
+        Sent(key=sent.alert.key, at=START, fate=Fate.SENT, attempts=1),
+        Sent(key=recovered.alert.key, at=START, fate=Fate.DEAD, attempts=9),
+    ]
+    journal.write([*(Step(sent=one) for one in marks), *(Step(gap=gap) for gap in gaps)])
+    operator = Operator(database)
+    done, asked = (operator.ask(Order.PAUSE, ["acme/one"], START) for _ in range(2))
+    journal.write([Step(done=Done(done, START))])
+    incidents, moves = count(database, "incident_update"), count(database, "transition")
+    journal.prune(result(4).at)
+    # The end of the first outage was told later than that.
+    assert count(database, "alert") == 2
+    journal.prune(result(20).at)
+    known = journal.load({}, START)
+    assert [str(owed.alert.kind) for owed in known.owed] == ["down"]
+    assert count(database, "alert") == 1
+    assert known.accounted == {"acme/one": result(2).slot}
+    assert count(database, "gap") == 1
+    assert [command.id for command in journal.asked(START)[0]] == [asked]
+    assert (count(database, "command"), count(database, "incident_update")) == (1, incidents)
+    assert count(database, "transition") == moves
 
 
 def test_a_stored_probe_takes_at_most_120_bytes_on_sqlite(tmp_path: Path) -> None:
@@ -220,6 +264,16 @@ def test_known_grows_as_the_database_does(journal: Journal) -> None:
     assert set(known.owed) == {owed.alert.key for owed in journal.load({}, START).owed}
 
 
+def test_what_the_day_cost_survives_the_checkpoint() -> None:
+    known = Known(Checkpoint(at=START, beliefs={}))
+    for number in (0, 1, 1, 2):
+        known.apply(step(number))
+    known.apply(step(3, cost_usd=None))
+    text = b"".join(in_pieces(checkpoint_json(known.checkpoint(START))))
+    read = checkpoint_from_json(json.loads(text))
+    assert read.spent == {"acme/one": Spent(day_of(START), Decimal("0.0000891"))}
+
+
 def test_the_last_slot_of_an_endpoint_that_is_no_longer_configured_is_known(journal: Journal) -> None:
     opened = Segment(
         endpoint="acme/one", grid=Grid(MINUTE, Span(0)), timeout=Span(30 * SECOND), starts=result(0).slot
@@ -250,6 +304,18 @@ def test_who_is_no_longer_configured_stays_so_though_something_is_written_of_it(
     query = "SELECT name, removed_at FROM endpoint ORDER BY name"
     found = database.read(lambda connection: connection.exec_driver_sql(query).all())
     assert [tuple(row) for row in found] == [("acme/one", START + 1), ("acme/other", None)]
+
+
+def test_however_many_there_are_those_that_are_gone_are_marked(journal: Journal, database: Database) -> None:
+    names = [f"acme/model-{number}" for number in range(1_500)]
+    journal.register(names, START)
+    journal.register(names[:1_200], Instant(START + 1))
+    table = schema.endpoint
+    gone = select(table.c.name, table.c.removed_at).where(table.c.removed_at.is_not(None))
+    found = {row.name: row.removed_at for row in database.read(lambda c: c.execute(gone).all())}
+    assert found == {"acme/one": START} | dict.fromkeys(names[1_200:], START + 1)
+    journal.register(names, Instant(START + 2))
+    assert [row.name for row in database.read(lambda c: c.execute(gone).all())] == ["acme/one"]
 
 
 def test_who_lost_the_lock_writes_nothing_even_if_nobody_took_it(database: Database) -> None:

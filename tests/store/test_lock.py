@@ -3,7 +3,7 @@
 import signal
 import subprocess
 import sys
-import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -48,8 +48,10 @@ def _another_daemon(url: str) -> Iterator[tuple[str, "subprocess.Popen[bytes]"]]
 
 def _owned(database: Database) -> lock.Ownership:
     """Once the server has noticed that the last owner is gone."""
-    found = lock.stand_by(database, threading.Event(), every_s=0.02)
-    assert found is not None
+    until = time.monotonic() + 20.0
+    while (found := lock.acquire(database)) is None:
+        assert time.monotonic() < until, "it is still held"
+        time.sleep(0.02)
     return found
 
 
@@ -74,33 +76,6 @@ def test_a_killed_owner_makes_room_and_the_next_one_begins_a_new_epoch(database:
         owned = _owned(database)
     assert owned.epoch == 2
     assert owned.alive()
-    owned.release()
-
-
-def test_a_standby_takes_over_when_the_owner_dies(database: Database) -> None:
-    taken: list[lock.Ownership | None] = []
-    with _another_daemon(database.url) as (_, process):
-        standby = threading.Thread(
-            target=lambda: taken.append(lock.stand_by(database, threading.Event(), every_s=0.02))
-        )
-        standby.start()
-        assert standby.is_alive()
-        process.kill()
-        standby.join(10)
-    assert [owned and owned.epoch for owned in taken] == [2]
-    assert taken[0] is not None
-    taken[0].release()
-
-
-def test_a_standby_can_be_told_to_stop(database: Database) -> None:
-    owned = _owned(database)
-    stop = threading.Event()
-    taken: list[lock.Ownership | None] = []
-    standby = threading.Thread(target=lambda: taken.append(lock.stand_by(database, stop, every_s=60.0)))
-    standby.start()
-    stop.set()
-    standby.join(10)
-    assert taken == [None]
     owned.release()
 
 

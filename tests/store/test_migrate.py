@@ -10,11 +10,12 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 
+from alembic import command
 from monitor import shipped
 from monitor.core.outcome import Outcome
-from monitor.store import migrate, schema
+from monitor.store import migrate, schema, views
 from monitor.store.engine import Database, DatabaseAway, NoDatabase
 from tests.support import child
 
@@ -143,6 +144,27 @@ def test_an_upgrade_that_fails_leaves_nothing_behind(database: Database) -> None
     assert migrate.upgrade(database) == list(migrate.versions())
 
 
+def _upgrade_to(connection: Connection, version: str) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(shipped.path("alembic")).replace("%", "%%"))
+    config.attributes["connection"] = connection
+    command.upgrade(config, version)
+
+
+def test_a_database_with_its_views_and_rows_is_brought_up_from_the_version_before(database: Database) -> None:
+    migrate.create(database)
+    database.write(lambda c: _upgrade_to(c, "0002"), 30.0)
+    database.write(views.create)
+    probe = dict.fromkeys(("endpoint_id", "late_us", "location_id", "outcome", "flags", "total_us"), 0)
+    insert = schema.probe.insert().values(at=1, salt=1, **probe)
+    database.write(lambda c: c.execute(schema.endpoint.insert().values(id=0, name="a/b", first_seen=1)))
+    database.write(lambda c: c.execute(insert))
+    assert migrate.upgrade(database) == ["0003"]
+    assert database.read(lambda c: c.execute(text("SELECT total_ms FROM uptoken_probe")).scalars().all()) == [
+        0
+    ]
+
+
 def test_the_numbers_of_the_files_are_alembics_own_history() -> None:
     config = Config()
     config.set_main_option("script_location", str(shipped.path("alembic")).replace("%", "%%"))
@@ -154,14 +176,14 @@ def test_the_numbers_of_the_files_are_alembics_own_history() -> None:
 
 def test_a_developer_checks_the_models_with_alembic_itself(database: Database) -> None:
     migrate.upgrade(database)
-    command = [sys.executable, "-m", "alembic", "-x", f"url={database.url}", "check"]
-    checked = subprocess.run(command, cwd=TOP, capture_output=True, text=True, check=False)
+    line = [sys.executable, "-m", "alembic", "-x", f"url={database.url}", "check"]
+    checked = subprocess.run(line, cwd=TOP, capture_output=True, text=True, check=False)
     assert checked.returncode == 0, checked.stderr
     assert "No new upgrade operations detected" in checked.stdout
 
 
 def test_a_developer_who_names_no_database_is_asked_for_one() -> None:
-    command = [sys.executable, "-m", "alembic", "check"]
-    asked = subprocess.run(command, cwd=TOP, env={}, capture_output=True, text=True, check=False)
+    line = [sys.executable, "-m", "alembic", "check"]
+    asked = subprocess.run(line, cwd=TOP, env={}, capture_output=True, text=True, check=False)
     assert asked.returncode == 1
     assert asked.stderr.startswith("Which database?")

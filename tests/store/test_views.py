@@ -151,6 +151,17 @@ def test_tokens_that_we_estimated_say_so(database: Database) -> None:
     assert _rows(database, "uptoken_probe")[0]["token_source"] == "estimate"
 
 
+def test_where_there_was_no_token_nobody_counted_any(database: Database) -> None:
+    """A refusal may bring a usage all the same."""
+    for salt, flags in enumerate((0, schema.FLAG_ESTIMATE)):
+        _insert(
+            database,
+            "probe",
+            **{**BARE, "salt": salt, "flags": flags, "input_tokens": 30, "output_tokens": 0},
+        )
+    assert [row["token_source"] for row in _rows(database, "uptoken_probe")] == [None, None]
+
+
 @pytest.mark.parametrize(
     ("pico", "usd"), [(0, "0"), (1, "0.000000000001"), (999_999_999_999_999, "999.999999999999")]
 )
@@ -176,8 +187,20 @@ def test_an_endpoint_that_was_never_looked_at_is_unknown(database: Database) -> 
     assert (row["endpoint"], row["state"], row["since"]) == ("acme/tiny", "unknown", None)
     assert row["first_seen_us"] == AT
     _insert(
-        database, "belief", endpoint_id=1, sequence=1, state="down", since=AT, reason="timeout", body="{}"
+        database,
+        "belief",
+        endpoint_id=1,
+        sequence=1,
+        state="unknown",
+        since=0,
+        reason="no look yet",
+        body="{}",
     )
+    # Looked at, but it never worked: nothing has begun yet.
+    (row,) = _rows(database, "uptoken_endpoint_state")
+    assert (row["state"], row["since"], row["since_us"]) == ("unknown", None, None)
+    said = {"state": "down", "since": AT, "reason": "timeout"}
+    database.write(lambda c: c.execute(schema.belief.update().values(**said)))
     (row,) = _rows(database, "uptoken_endpoint_state")
     assert (row["state"], row["reason"], row["since_us"]) == ("down", "timeout", AT)
 

@@ -142,6 +142,26 @@ def test_what_browsers_accept_is_no_fault(data: bytes) -> None:
     assert (got.complete, got.take()) == (True, b"ok")
 
 
+EXTENSIONS = [b";a", b"; a=1", b" ;a", b" ; a = 1 ; b", b';a="x; y"', b";", b"\t;\ta"]
+
+
+@pytest.mark.parametrize("extension", EXTENSIONS)
+def test_the_extension_of_a_chunk_is_passed_over_however_it_is_written(extension: bytes) -> None:
+    got = response()
+    got.feed(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5" + extension)
+    got.feed(b"\r\na;b\nc\r\n0" + extension + b"\r\nX-Trailer: a; b\r\n\r\n")
+    assert (got.complete, got.take()) == (True, b"a;b\nc")
+
+
+def test_a_text_full_of_what_looks_like_extensions_is_taken_as_it_is() -> None:
+    body = b"5; a=1\n" * 1000
+    got = response()
+    got.feed(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+    got.feed(b"%x; a\r\n" % len(body) + body)
+    got.feed(b"\r\n0; a\r\n\r\n")
+    assert (got.complete, got.take()) == (True, body)
+
+
 @pytest.mark.parametrize(
     "data",
     [
@@ -150,6 +170,7 @@ def test_what_browsers_accept_is_no_fault(data: bytes) -> None:
         b"\x16\x03\x01\x02\x00",
         b"HTTP/1.1 abc OK\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2; a\r\nokay\r\n",
         b"HTTP/1.1 200 OK\r\nContent-Length: two\r\n\r\nok",
         b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\nok",
     ],
@@ -214,16 +235,19 @@ def test_a_body_over_the_limit_is_too_large_and_not_kept() -> None:
 
 
 @given(
-    body=st.binary(max_size=300),
+    body=st.binary(max_size=300) | st.text("5a; \n\r", max_size=300).map(str.encode),
     chunked=st.booleans(),
     cuts=st.lists(st.integers(min_value=1, max_value=40), max_size=60),
+    extension=st.sampled_from([b"", *EXTENSIONS]),
 )
-def test_how_the_bytes_are_cut_makes_no_difference(body: bytes, chunked: bool, cuts: list[int]) -> None:
+def test_how_the_bytes_are_cut_makes_no_difference(
+    body: bytes, chunked: bool, cuts: list[int], extension: bytes
+) -> None:
     head = b"HTTP/1.1 103 Hints\r\nX: 1\r\n\r\nHTTP/1.1 200 OK\r\nX-Long: value\r\n"
     if chunked:
         parts = [body[at : at + 7] for at in range(0, len(body), 7)]
-        framed = b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in parts)
-        data = head + b"Transfer-Encoding: chunked\r\n\r\n" + framed + b"0\r\n\r\n"
+        framed = b"".join(b"%x%b\r\n%b\r\n" % (len(part), extension, part) for part in parts)
+        data = head + b"Transfer-Encoding: chunked\r\n\r\n" + framed + b"0" + extension + b"\r\n\r\n"
     else:
         data = head + b"Content-Length: %d\r\n\r\n" % len(body) + body
     got = response()

@@ -15,7 +15,7 @@ from hyperframe.frame import HeadersFrame
 from monitor.clock import monotonic
 from monitor.config.proxy import read
 from monitor.core.timeline import Clock, Timeline, phases
-from monitor.core.wire import Limits, Request, Wire
+from monitor.core.wire import Arrival, Limits, Request, Wire
 from monitor.transport.tls import context_for
 from monitor.transport.waking import new_loop
 from monitor.transport.wire import Transports, open_transports
@@ -98,15 +98,17 @@ async def test_its_moments_are_ours_and_all_of_them_bounds(
 def test_what_came_while_the_loop_was_blocked_came_within_what_is_said(
     serve: Serve, certificates: Certificates, h2: ssl.SSLContext
 ) -> None:
-    sent: list[float] = []
+    began, ended = list[float](), list[float]()
+    found: list[Arrival] = []
     pieces = 40
 
     def answer(stream: Stream) -> None:
         stream.answer()
         for number in range(pieces):
             stream.peer.pause(0.03 if number else 0.06)
-            sent.append(monotonic())
+            began.append(monotonic())
             stream.data(b"piece")
+            ended.append(monotonic())
         stream.data(b"", end=True)
 
     async def watch() -> None:
@@ -116,18 +118,41 @@ def test_what_came_while_the_loop_was_blocked_came_within_what_is_said(
             wire = transports.wire(ca_file=certificates.authority, http2=True)
             async with wire.exchange(Request("GET", url, {}), Timeline(start), limits) as reply:
                 asyncio.get_running_loop().call_later(0.03, time.sleep, 0.1)
-                widths = []
                 while (arrival := await reply.read(start + 5)) is not None:
-                    for _ in range(len(arrival.data) // 5):
-                        assert arrival.earliest - 1e-3 <= sent[len(widths)] <= arrival.at
-                        widths.append(arrival.at - arrival.earliest)
-        assert len(widths) == pieces
-        assert widths[0] > 0.05
-        # The server is a thread of ours: where it still had the interpreter, nothing is claimed.
-        assert min(widths) < 0.02
+                    found.extend([arrival] * (len(arrival.data) // 5))
 
     with asyncio.Runner(loop_factory=new_loop) as runner:
         runner.run(watch())
+    assert len(found) == pieces
+    # The server is a thread of ours: where it still had the interpreter, the claim is a little off.
+    assert all(one.earliest - 1e-3 <= after for one, after in zip(found, ended, strict=True))
+    assert all(before <= one.at for one, before in zip(found, began, strict=True))
+    widths = [one.at - one.earliest for one in found]
+    assert widths[0] > 0.05
+    assert min(widths) < 0.02
+
+
+async def test_an_answer_ends_with_its_stream_and_not_with_its_last_byte(
+    wire: Wire, serve: Serve, h2: ssl.SSLContext
+) -> None:
+    sent: list[float] = []
+
+    def answer(stream: Stream) -> None:
+        stream.answer()
+        stream.data(b"ok")
+        stream.peer.pause(0.1)
+        sent.append(monotonic())
+        stream.data(b"", end=True)
+        sent.append(monotonic())
+
+    url, start = serve(serves(answer), context=h2).url(host="localhost"), monotonic()
+    limits = Limits(deadline=start + 5, connect_s=2)
+    async with wire.exchange(Request("GET", url, {}), Timeline(start), limits) as reply:
+        while await reply.read(start + 5) is not None:
+            assert reply.ended is None
+        assert reply.ended is not None
+        assert reply.ended.earliest <= sent[1]
+        assert sent[0] <= reply.ended.at
 
 
 async def test_a_server_that_knows_only_http11_is_asked_so(

@@ -277,14 +277,15 @@ async def test_only_the_proxys_name_is_looked_up(named: Named, names: NameServer
 
 
 async def test_cancelling_in_the_middle_hangs_up(transports: Transports, serve: Serve) -> None:
-    gone = threading.Event()
+    came, gone = threading.Event(), threading.Event()
 
     def script(peer: Peer) -> None:
+        came.set()
         peer.until_closed()
         gone.set()
 
     task = asyncio.create_task(look(transports.wire(proxy=http(serve(script))), "https://api.test/"))
-    await asyncio.sleep(0.05)
+    assert await asyncio.to_thread(came.wait, 5)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task

@@ -10,19 +10,21 @@ import sys
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from monitor.clock import monotonic
+from monitor.config.proxy import read as read_proxy
 from monitor.core.timeline import Clock, Timeline
-from monitor.core.wire import Arrival, Limits, Reply, Request
+from monitor.core.wire import Arrival, Limits, Moment, Reply, Request, Wire
 from monitor.transport.resolver import Resolver
 from monitor.transport.stamps import Segments, receive, stamps, tied
 from monitor.transport.tls import _Records
 from monitor.transport.waking import waking_of
-from monitor.transport.wire import ProbeWire, Transport
+from monitor.transport.wire import ProbeWire, Transport, Transports
 from tests.support.daemon import TOP
 from tests.transport.conftest import Named, Serve
 from tests.transport.servers import Certificates, NameServer, Peer, Script, Zone
@@ -436,6 +438,85 @@ async def test_nobody_waits_for_bytes_to_gather_once_the_other_side_has_closed(
         assert monotonic() < timeline.start + 4
 
     await opened(wire, serve(script).url(), timeline, read)
+
+
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n"
+
+
+class Ending:
+    """Sends an answer, and knows when it ended it some while later: by bytes, or by closing."""
+
+    def __init__(self, answer: bytes, last: bytes) -> None:
+        self.before = self.after = 0.0
+        self._answer = answer
+        self._last = last
+
+    def script(self, peer: Peer) -> None:
+        peer.request()
+        peer.send(self._answer)
+        peer.pause(0.1)
+        self.before = monotonic()
+        if self._last:
+            peer.send(self._last)
+        else:
+            peer.sock.shutdown(socket.SHUT_RDWR)
+        self.after = monotonic()
+        peer.hang()
+
+
+async def ended(wire: Wire, url: str, blocked_s: float = 0.0) -> Moment:
+    """When one answer was over, as a reader is told who may have been busy meanwhile."""
+    start = monotonic()
+    limits = Limits(deadline=start + 10, connect_s=5)
+    async with wire.exchange(Request("GET", url, {}), Timeline(start=start), limits) as reply:
+        assert reply.ended is None
+        time.sleep(blocked_s)  # noqa: ASYNC251 - that is what is tested
+        while await reply.read(limits.deadline) is not None:
+            pass
+        assert reply.ended is not None
+        return reply.ended
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("blocked_s", [0.0, 0.3])
+@pytest.mark.parametrize(("answer", "last"), [(CHUNKED, b"0\r\n\r\n"), (HEAD + b"ok", b""), (HEAD, b"")])
+async def test_an_answer_ends_with_its_framing_and_not_with_its_last_byte(
+    answer: bytes, last: bytes, blocked_s: float, wire: ProbeWire, serve: Serve
+) -> None:
+    ending = Ending(answer, last)
+    end = await ended(wire, serve(ending.script).url(), blocked_s)
+    assert end.earliest <= ending.after
+    assert end.at >= ending.before - 1e-4
+    if last:
+        assert end.earliest == end.at <= ending.after + 1e-4
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("last", [b"0\r\n\r\n", b""])
+async def test_over_a_unix_socket_it_ends_then_too(
+    last: bytes, transports: Transports, serve: Serve, tmp_path: Path
+) -> None:
+    ending = Ending(CHUNKED if last else HEAD, last)
+    path = tmp_path / "s.sock"
+    end = await ended(
+        transports.wire(proxy=read_proxy(f"unix:{path}")), serve(ending.script, path=path).url(), 0.3
+    )
+    assert end.earliest <= ending.after
+    assert end.at >= ending.before
+
+
+@pytest.mark.anyio
+async def test_a_close_that_comes_alone_is_known_well_where_nothing_holds_us_up(
+    transports: Transports, serve: Serve
+) -> None:
+    # A busy machine may hold most of them up.
+    for _ in range(50):
+        ending = Ending(HEAD + b"ok", b"")
+        end = await ended(transports.wire(), serve(ending.script).url())
+        assert end.earliest <= ending.after
+        if end.at - end.earliest < 0.001:
+            return
+    raise AssertionError("each was known within a millisecond at best")
 
 
 @pytest.mark.anyio

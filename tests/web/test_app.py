@@ -156,6 +156,10 @@ def test_what_cannot_be_understood_is_a_bad_request(client, query):
         "/api/v1/nothing",
         "/api/v1/endpoints/..%2f..%2fetc/passwd",
         "/api/v1/endpoints/acme/fast%00",
+        "/api/v1/endpoints/acme/fast%0a",
+        "/api/v1/endpoints/acme/fa%0Ast",
+        "/api/v1/endpoints%0a",
+        "/-/healthy%0a",
     ],
 )
 def test_what_there_is_not_is_not_found(client, path):

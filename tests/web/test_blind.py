@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 
+from monitor.core.belief import State
 from monitor.core.instant import MINUTE, SECOND, Instant
 from monitor.core.path import Blind, Need
 from monitor.core.snapshot import Heartbeat, Site, Snapshot, Story, Told
@@ -45,7 +46,7 @@ def test_an_incident_that_was_withdrawn_is_told_as_none() -> None:
         Told(NOW, "withdrawn", "no network"),
     )
     story = Story(
-        id="20261122-0a", title="Acme m down", impact="down", endpoints=("acme/m",),
+        id="20261122-0a", title="Acme m down", impact=State.DOWN, endpoints=("acme/m",),
         started_at=OVER.started, ended_at=NOW, updates=updates,
     )  # fmt: skip
     seen = replace(snapshot(OVER), incidents=(story,))

@@ -140,6 +140,15 @@ async def test_silence_becomes_unknown_though_nothing_is_stored(snapshots, hands
     assert silent.hour[-1].time.unknown > 0
 
 
+async def test_silence_is_seen_within_a_second(snapshots, hands):
+    await snapshots.newest()
+    heard = PASTS[0].steps[-1].belief.classified
+    hands.pass_((heard + 3 * LIVES[0].interval - hands.now) / SECOND - 0.5)
+    assert (await snapshots.newest()).endpoints[0].state is Shown.UP
+    hands.pass_(1.1)
+    assert (await snapshots.newest()).endpoints[0].state is Shown.UNKNOWN
+
+
 async def test_before_the_first_daemon_there_is_nothing_but_the_config(database_url, tmp_path, hands):
     database = Database(database_url, readonly=True)
     found = await _snapshots(database, tmp_path, hands).newest()
@@ -167,7 +176,7 @@ async def test_states_come_from_the_daemon_s_own_file(snapshots, postgres, tmp_p
     with postgres.stopped():
         hands.pass_(1.1)
         away = await snapshots.newest()
-        assert (away.stale, away.database_away) == (True, True)
+        assert (away.stale, away.database_away) == (False, True)
         assert [one.state for one in away.endpoints] == [Shown.UP, Shown.DOWN]
         assert away.endpoints[0].windows == before.endpoints[0].windows
         assert away.endpoints[0].last_probe == before.endpoints[0].last_probe
@@ -233,6 +242,31 @@ async def test_a_file_that_says_nothing_is_no_reason_to_fail(tmp_path, hands, co
     database = Database(f"sqlite:///{tmp_path / 'nothing.db'}", readonly=True)
     found = await _snapshots(database, tmp_path, hands).newest()
     assert [one.state for one in found.endpoints] == [Shown.UNKNOWN, Shown.UNKNOWN]
+    database.dispose()
+
+
+SAID = {"state": "up", "since": 0, "reason": "", "classified": 0}
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        3,
+        {},
+        {"state": "up"},
+        {**SAID, "state": "asleep"},
+        {**SAID, "since": "today"},
+        {**SAID, "outcome": "struck_by_lightning"},
+    ],
+)
+async def test_what_another_version_says_of_an_endpoint_costs_only_that_endpoint(tmp_path, hands, said):
+    _write_status(tmp_path, hands)
+    document = json.loads((tmp_path / "status.json").read_text())
+    document["endpoints"]["acme/model"] = said
+    (tmp_path / "status.json").write_text(json.dumps(document))
+    database = Database(f"sqlite:///{tmp_path / 'nothing.db'}", readonly=True)
+    found = await _snapshots(database, tmp_path, hands).newest()
+    assert [one.state for one in found.endpoints] == [Shown.UNKNOWN, Shown.DOWN]
     database.dispose()
 
 

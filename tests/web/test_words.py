@@ -165,7 +165,7 @@ def test_many_names_are_not_all_told():
 
 def test_a_sibling_is_not_taken_for_the_endpoint_whose_name_it_bears():
     (one,) = _snapshot(DOWN).endpoints
-    sibling = replace(one, listing=replace(one.listing, id="acme/m0.anthropic", protocol="anthropic"))
+    sibling = replace(one, listing=replace(one.listing, id="acme/m0.anthropic", called="m0 over anthropic"))
     snapshot = replace(_snapshot(DOWN), endpoints=(one, sibling))
     assert words.subline(snapshot) == "Acme m0, Acme m0 over anthropic"
 

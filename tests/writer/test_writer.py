@@ -10,14 +10,15 @@ import pytest
 from sqlalchemy import Connection, func, select
 
 from monitor import clock
+from monitor.core.alert import Fate
 from monitor.core.belief import Tick
 from monitor.core.instant import Instant, Span
 from monitor.core.step import Checkpoint, Known, Owed, Sent, Step
 from monitor.store import lock, migrate, schema
-from monitor.store.engine import Database
+from monitor.store.engine import Database, DatabaseAway
 from monitor.store.journal import Journal
 from monitor.store.spool import Spool, load_checkpoint
-from monitor.writer import Writer
+from monitor.writer import Writer, write_all
 from tests.core.believing import START, look, rules
 from tests.support.postgres import Cluster
 from tests.support.truth import result, step
@@ -160,6 +161,38 @@ async def test_a_step_that_the_database_refuses_holds_up_no_other(desk: Desk) ->
 
 
 @pytest.mark.anyio
+async def test_a_disk_that_does_not_take_what_was_refused_is_tried_again_and_holds_up_nothing(
+    desk: Desk,
+) -> None:
+    (desk.folder / "refused.jsonl").mkdir()
+    async with desk.running() as writer:
+        writer.put(step(1, request_id="a lone surrogate \ud800"))
+        await until(lambda: "refused.jsonl cannot be written" in str(writer.health.last_error))
+        # Nothing else waits for it.
+        desk.play(writer, "gbbb", first=2)
+        await until(lambda: bool(desk.delivered))
+        assert writer.health.refused == 0
+        (desk.folder / "refused.jsonl").rmdir()
+        await until(lambda: writer.health.refused == 1)
+    assert desk.count("probe") == 4
+    assert len((desk.folder / "refused.jsonl").read_text().splitlines()) == 1
+
+
+def test_what_is_refused_while_the_database_goes_away_is_not_set_aside_yet(desk: Desk) -> None:
+    """It comes again with its whole batch, and would stand in the file twice."""
+    desk.connect()
+    assert desk.ownership is not None
+    batch = [step(1, request_id="a lone surrogate \ud800"), step(2), step(3)]
+    owned = [True, True, True, False]
+    journal = Journal(desk.database, desk.ownership.epoch, lambda: owned.pop(0))
+    with pytest.raises(DatabaseAway):
+        write_all(journal, batch)
+    assert owned == []
+    assert write_all(Journal(desk.database, desk.ownership.epoch), batch) == batch[:1]
+    assert desk.count("probe") == 2
+
+
+@pytest.mark.anyio
 async def test_a_frozen_database_delays_no_alert_and_loses_no_result(
     postgres: Cluster, postgres_desk: Desk
 ) -> None:
@@ -241,7 +274,7 @@ async def test_what_was_sent_is_known_after_a_restart(desk: Desk) -> None:
         desk.play(writer, "gbbb")
         await until(lambda: bool(desk.delivered))
         [owed] = desk.delivered
-        writer.put(Step(sent=Sent(key=owed.alert.key, at=START, fate="sent", attempts=1)))
+        writer.put(Step(sent=Sent(key=owed.alert.key, at=START, fate=Fate.SENT, attempts=1)))
     async with desk.running() as again:
         assert again.checkpoint().owed == ()
         assert again.belief(ENDPOINT).incident is not None

@@ -108,6 +108,8 @@ FRAMING = (
          outcome=OK, plain=MALFORMED, says_plain="bytes of headers"),
     Case(name="chunks of one byte", play=says(CHUNKED, lambda v: b"".join(chunk(bytes([b])) for b in good(v)), b"0\r\n\r\n"),
          outcome=OK, plain=OK),
+    Case(name="chunks with extensions", play=says(CHUNKED, lambda v: chunk(good(v)).replace(b"\r\n", b" ; a = 1\r\n", 1),
+                                                  b"0; last\r\n\r\n"), outcome=OK, plain=OK),
     Case(name="rubbish behind the answer", play=says(CHUNKED, _in_chunks(b"0\r\n\r\nHTTP/1.1 500 No\r\n\r\n")),
          outcome=OK, plain=OK),
     Case(name="an unknown coding", play=says(head("200 OK", "Transfer-Encoding: banana"), good), outcome=OK, plain=OK),

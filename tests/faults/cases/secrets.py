@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
+from urllib.parse import quote
 
 from monitor.core.outcome import Outcome
 from tests.faults.play import Case, Play, Scene, Step
@@ -40,6 +41,15 @@ def _in_hex(key: str) -> str:
     return "".join(f"\\u{ord(character):04x}" for character in key)
 
 
+def _in_html(key: str) -> str:
+    return "".join(letter if letter.isalnum() else f"&#{ord(letter)};" for letter in key)
+
+
+def _in_three(scene: Scene, key: str) -> bytes:
+    """The key as an answer, three letters in each piece."""
+    return HEAD + scene.voice.answer(*(key[at : at + 3] for at in range(0, len(key), 3)))
+
+
 def _in_two(scene: Scene, key: str) -> bytes:
     """The key as an answer, one half in each piece."""
     return HEAD + scene.voice.answer("your key is ", key[: len(key) // 2], key[len(key) // 2 :])
@@ -56,6 +66,14 @@ CASES = (
     Case(name="the key in an error", play=_message(str), **FULL),
     Case(name="the key with escaped slashes", play=_message(_slashed), **FULL),
     Case(name="the key in escapes alone", play=_message(_in_hex), **FULL),
+    Case(name="the key in capitals", play=_message(str.upper), **FULL),
+    Case(name="the key in small letters", play=_message(str.lower), **FULL),
+    Case(name="the key letter by letter", play=_message(" ".join), **FULL),
+    Case(name="the key in hexadecimal digits", play=_message(lambda key: key.encode().hex()), **FULL),
+    Case(name="the key in a URL within a URL", play=_message(lambda key: quote(quote(key, safe=""), safe="")), **FULL),
+    Case(name="the key in HTML", play=_message(_in_html), **FULL),
+    Case(name="the key in two halves", **FULL,
+         play=_keyed(lambda k: page("400 No", f"tail {k[: len(k) // 2]}", f"X-Request-Id: {k[len(k) // 2 :]}"))),
     Case(name="the key in an error's code", **FULL,
          play=_keyed(lambda k: page("400 No", json.dumps({"error": {"message": "no", "code": k, "type": k, "param": k}})))),
     Case(name="the key many times", play=_keyed(lambda k: page("400 No", k * 300, kind="text/plain")), **FULL),
@@ -78,6 +96,8 @@ CASES = (
     Case(name="the key in escapes in an error event", outcome=Outcome.STREAM_ERROR, says="inside status 200",
          play=_echo(lambda s, k: HEAD + s.voice.failure("server_error", "KEY").replace(b"KEY", _in_hex(k).encode()))),
     Case(name="the key for an answer", play=_echo(_in_two), outcome=Outcome.WRONG_ANSWER, loose=False,
+         settings='expect = { answer = "pong" }', says="does not contain"),
+    Case(name="the key for an answer, letter by letter", play=_echo(_in_three), outcome=Outcome.WRONG_ANSWER, loose=False,
          settings='expect = { answer = "pong" }', says="does not contain"),
     Case(name="the key for a model", outcome=Outcome.MODEL_SWAPPED, loose=False, settings='expect = { model = "acme-2" }',
          says="answered, expected", play=_echo(lambda s, k: HEAD + s.voice.answer().replace(b"acme-1", k.encode()))),

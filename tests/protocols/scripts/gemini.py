@@ -92,6 +92,7 @@ CASES = {
         answer="pong",
         finish_reason="STOP",
         usage=Usage(input_tokens=12, output_tokens=42, reasoning_tokens=40),
+        reasoning_kept_back=True,
     ),
     "thoughts are kept back": Case(
         outcome=Outcome.OK,
@@ -282,6 +283,16 @@ CASES = {
         Outcome.RATE_LIMITED,
         retry_after_s=34.074824,
     ),
+    "too fast, and only when to come back": refused(
+        429, error(429, "RESOURCE_EXHAUSTED", QUOTA, HELP, RETRY), Outcome.RATE_LIMITED, retry_after_s=34.074824,
+    ),
+    "too fast at vertex": refused(
+        429,
+        error(429, "RESOURCE_EXHAUSTED", "Quota exceeded for aiplatform.googleapis.com/generate_content_requests_per_minute"
+              "_per_project_per_base_model with base model: acme-1. Please submit a quota increase request."
+              " https://cloud.google.com/vertex-ai/docs/generative-ai/quotas-genai."),
+        Outcome.RATE_LIMITED,
+    ),
     "too fast, in a list": refused(
         429, [error(429, "RESOURCE_EXHAUSTED", "Resource has been exhausted (e.g. check quota).")],
         Outcome.RATE_LIMITED,
@@ -304,6 +315,10 @@ CASES = {
     ),
     "overloaded": refused(
         503, error(503, "UNAVAILABLE", "The model is overloaded. Please try again later."), Outcome.OVERLOADED
+    ),
+    "in high demand": refused(
+        503, error(503, "UNAVAILABLE", "This model is currently experiencing high demand. Spikes in demand are usually"
+                   " temporary. Please try again later."), Outcome.OVERLOADED,
     ),
     "unavailable": refused(503, error(503, "UNAVAILABLE", "The service is currently unavailable."),
                            Outcome.HTTP_5XX),

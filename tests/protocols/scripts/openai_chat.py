@@ -61,8 +61,32 @@ STREAMS = {
             ROLE, chunk({"content": "<think>"}), chunk({"content": "Let me"}), chunk({"content": ".</think>\n\n"}),
             chunk({"content": "pong"}, "stop"), DONE,
         ),
-        tokens=[(REASONING, 7), (REASONING, 6), (REASONING, 9), (ANSWER, 2), (ANSWER, 4)],
-        answer="  pong",
+        tokens=[(REASONING, 7), (REASONING, 6), (REASONING, 9), (REASONING, 2), (ANSWER, 4)],
+        answer="pong",
+        finish_reason="stop",
+    ),
+    "reasons in tags that come in pieces": Case(
+        outcome=Outcome.OK,
+        body=plain(
+            ROLE, *(chunk({"content": said}) for said in ("\n", "<th", "ink>Let", " me <", "/", "think", ">\n\n", "pong")),
+            chunk({}, "stop"), DONE,
+        ),
+        tokens=[(REASONING, size) for size in (1, 3, 7, 5, 1, 5, 1, 2)] + [(ANSWER, 4)],
+        answer="pong",
+        finish_reason="stop",
+    ),
+    "reasons in tags and runs out behind them": Case(
+        outcome=Outcome.NO_ANSWER,
+        body=plain(ROLE, chunk({"content": "<think>Hm</think>"}), chunk({"content": "\n\n"}), chunk({}, "length"), DONE),
+        tokens=[(REASONING, 17), (REASONING, 2)],
+        finish_reason="length",
+        says="max_tokens",
+    ),
+    "only begins like a tag": Case(
+        outcome=Outcome.OK,
+        body=plain(ROLE, chunk({"content": " <th"}), chunk({"content": "in air> </think>"}), chunk({}, "stop"), DONE),
+        tokens=[(ANSWER, 4), (ANSWER, 16)],
+        answer=" <thin air> </think>",
         finish_reason="stop",
     ),
     "ollama thinks": Case(
@@ -107,6 +131,27 @@ STREAMS = {
         body=plain(error("Provider returned error", None, 529)),
         served_model=None,
     ),
+    "deepseek has no room for it": Case(
+        outcome=Outcome.OVERLOADED,
+        body=plain(ROLE, chunk({"content": "po"}), chunk({}, "insufficient_system_resource"), COUNTED, DONE),
+        tokens=[(ANSWER, 2)],
+        answer="po",
+        says="insufficient_system_resource",
+    ),
+    "error in a choice": Case(
+        outcome=Outcome.STREAM_ERROR,
+        body=plain(ROLE, {"choices": [{"index": 0, "delta": {"content": "po"}, "finish_reason": None,
+                                       "error": {"code": 502, "message": "Provider disconnected"}}]},
+                   chunk({}, "stop"), DONE),
+        tokens=[(ANSWER, 2)],
+        answer="po",
+        says="Provider disconnected (502)",
+    ),
+    "error in a choice that stops": Case(
+        outcome=Outcome.STREAM_ERROR,
+        body=plain(ROLE, {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop", "error": "it broke"}]}, DONE),
+        says="it broke",
+    ),
     "empty": Case(
         outcome=Outcome.EMPTY_COMPLETION,
         body=plain(ROLE, chunk({}, "stop"), COUNTED, DONE),
@@ -126,6 +171,27 @@ STREAMS = {
         body=plain(ROLE, chunk({}, "length"), COUNTED, DONE),
         finish_reason="length",
         usage=KNOWN,
+    ),
+    "all of it reasoning, up to the limit and without a reason": Case(
+        outcome=Outcome.NO_ANSWER,
+        body=plain(ROLE, chunk({"reasoning": "Let me"}), chunk(usage=usage(30, 64)), DONE),
+        tokens=[(REASONING, 6)],
+        usage=Usage(input_tokens=30, output_tokens=64),
+        says="Raise max_tokens",
+    ),
+    "all of it hidden reasoning, up to the limit and then a stop": Case(
+        outcome=Outcome.NO_ANSWER,
+        body=plain(ROLE, chunk({}, "stop"),
+                   chunk(usage=usage(30, 64, completion_tokens_details={"reasoning_tokens": 64})), DONE),
+        finish_reason="stop",
+        usage=Usage(input_tokens=30, output_tokens=64, reasoning_tokens=64),
+    ),
+    "reasoning short of the limit and no answer": Case(
+        outcome=Outcome.EMPTY_COMPLETION,
+        body=plain(ROLE, chunk({"reasoning": "Let me"}), chunk({}, "stop"), chunk(usage=usage(30, 63)), DONE),
+        tokens=[(REASONING, 6)],
+        finish_reason="stop",
+        usage=Usage(input_tokens=30, output_tokens=63),
     ),
     "filtered": Case(
         outcome=Outcome.CONTENT_FILTERED,
@@ -196,7 +262,27 @@ STREAMS = {
         body=plain(
             chunk({"tool_calls": [{"index": 0, "function": {"name": "f", "arguments": '{"a": 1}'}}]}, "tool_calls"), DONE
         ),
-        tokens=[(OTHER, 8)],
+        tokens=[(OTHER, 9)],
+        finish_reason="tool_calls",
+    ),
+    "calls a tool without arguments": Case(
+        outcome=Outcome.OK,
+        body=plain(
+            chunk({"tool_calls": [{"index": 0, "id": "call_1", "function": {"name": "look", "arguments": ""}}]}),
+            chunk({}, "tool_calls"), COUNTED, DONE,
+        ),
+        tokens=[(OTHER, 4)],
+        finish_reason="tool_calls",
+        usage=KNOWN,
+    ),
+    "calls a tool bit by bit": Case(
+        outcome=Outcome.OK,
+        body=plain(
+            chunk({"tool_calls": [{"index": 0, "id": "call_1", "function": {"name": "look", "arguments": ""}}]}),
+            chunk({"tool_calls": [{"index": 0, "function": {"arguments": '{"a":'}}]}),
+            chunk({"tool_calls": [{"index": 0, "function": {"name": None, "arguments": " 1}"}}]}, "tool_calls"), DONE,
+        ),
+        tokens=[(OTHER, 4), (OTHER, 5), (OTHER, 3)],
         finish_reason="tool_calls",
     ),
 }  # fmt: skip
@@ -324,12 +410,30 @@ VENDORS = {
     "litellm knows no such key": refused(
         400, error("Authentication Error, No connected db.", "auth_error", "400"), Outcome.AUTH_FAILED
     ),
+    "litellm knows no such model": refused(
+        400, error("litellm.BadRequestError: /chat/completions: Invalid model name passed in model=acme-1. Call"
+                   " `/v1/models` to view available models for your key.", "None", "400"), Outcome.MODEL_NOT_FOUND,
+    ),
+    "siliconflow knows no such model": refused(
+        400, {"code": 20012, "message": "Model does not exist. Please check it carefully.", "data": None},
+        Outcome.MODEL_NOT_FOUND,
+    ),
     "ollama knows no such model": refused(
         404, error('model "acme-1" not found, try pulling it first', "api_error"), Outcome.MODEL_NOT_FOUND
     ),
     "vllm knows no such model": refused(
         404, {"object": "error", "message": "The model `acme-1` does not exist.", "type": "NotFoundError",
               "param": None, "code": 404}, Outcome.MODEL_NOT_FOUND,
+    ),
+    "openai asks to slow down": refused(503, error("Slow down", "server_error", "slow_down"), Outcome.OVERLOADED),
+    "a text server is busy": refused(
+        503, {"error": "Model too busy", "error_type": "overloaded"}, Outcome.OVERLOADED, says="(overloaded)"
+    ),
+    "a gateway is overloaded in plain words": refused(
+        503, "upstream is overloaded", Outcome.OVERLOADED, says="upstream is overloaded"
+    ),
+    "a gateway has no quota left in plain words": refused(
+        429, "insufficient_quota", Outcome.QUOTA_EXHAUSTED, says="Add credit"
     ),
     "llama.cpp is still loading": refused(
         503, error("Loading model", "unavailable_error", 503), Outcome.HTTP_5XX

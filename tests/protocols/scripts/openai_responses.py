@@ -68,6 +68,7 @@ OUTPUT = [
     {"type": "message", "id": "msg_1", "role": "assistant",
      "content": [{"type": "output_text", "text": "pong", "annotations": []}]},
 ]  # fmt: skip
+CALL = {"type": "function_call", "id": "fc_1", "call_id": "call_1", "name": "look", "arguments": "{}"}
 KNOWN = Usage(input_tokens=30, output_tokens=5, reasoning_tokens=0, cached_tokens=0)
 
 CASES = {
@@ -109,6 +110,7 @@ CASES = {
         answer="pong",
         finish_reason="completed",
         usage=Usage(input_tokens=30, output_tokens=45, reasoning_tokens=40, cached_tokens=7),
+        reasoning_kept_back=True,
     ),
     "thoughts are kept back": Case(
         outcome=Outcome.OK,
@@ -124,6 +126,22 @@ CASES = {
         tokens=[(ANSWER, 4)],
         answer="pong",
         finish_reason="completed",
+    ),
+    "a gateway leaves the status out": Case(
+        outcome=Outcome.OK,
+        body=typed(*OPEN, text("pong"), event("completed", response={"usage": usage(30, 5)})),
+        tokens=[(ANSWER, 4)],
+        answer="pong",
+        finish_reason="completed",
+        usage=KNOWN,
+    ),
+    "a gateway leaves the status out of what is cut": Case(
+        outcome=Outcome.OK,
+        body=typed(*OPEN, text("pong"), event("incomplete", response={"usage": usage(30, 5)} | CUT)),
+        tokens=[(ANSWER, 4)],
+        answer="pong",
+        finish_reason="max_output_tokens",
+        usage=KNOWN,
     ),
     "litellm writes no event lines": Case(
         outcome=Outcome.OK,
@@ -265,6 +283,22 @@ CASES = {
         outcome=Outcome.OK,
         body=typed(*OPEN, text('{"a": 1}', "function_call_arguments"), close(usage=usage(30, 5))),
         tokens=[(OTHER, 8)],
+        finish_reason="completed",
+        usage=KNOWN,
+    ),
+    "calls a tool without arguments": Case(
+        outcome=Outcome.OK,
+        body=typed(*OPEN, event("output_item.added", output_index=0, item=CALL | {"arguments": ""}),
+                   event("function_call_arguments.done", arguments="{}"), event("output_item.done", item=CALL),
+                   close(usage=usage(30, 5), output=[CALL])),
+        tokens=[(OTHER, 4)],
+        finish_reason="completed",
+        usage=KNOWN,
+    ),
+    "calls a tool and streams no deltas": Case(
+        outcome=Outcome.OK,
+        body=typed(*OPEN, close(usage=usage(30, 5), output=[CALL])),
+        tokens=[(OTHER, 6)],
         finish_reason="completed",
         usage=KNOWN,
     ),
