@@ -61,6 +61,7 @@ CUT_OFF_S = 5.5
 LAST_MESSAGES_S = 0.8
 LAST_STEPS_S = 3.0
 """For the writer, whose database may fall silent just then. Everything together stays below 10 s."""
+STATUS = "status.json"
 RETRY_S = 1.0
 HANDOVER_S = 5.0
 """So long the daemon before us may take to leave its address for reports."""
@@ -254,7 +255,7 @@ class Daemon:
             known = self._without_database()
             if known is None:
                 raise
-            return Start(None, known, Stopped(beat_at=None, cleanly=False), ([], []))
+            return Start(None, known, upkeep.how_it_ended(self._state_dir / STATUS), ([], []))
         if journal is None:
             self._forget()
             raise _StandBy("standby: another daemon holds this database")
@@ -287,7 +288,7 @@ class Daemon:
             raise _StandBy("standby: another daemon held this database before it was away")
 
     def _begin_from(self, journal: Journal) -> Start:
-        stopped = journal.stopped()
+        stopped = self._newer(journal.stopped())
         now = self._clock.now()
         journal.register(self._rules, now)
         self._drain_into(journal)
@@ -304,6 +305,13 @@ class Daemon:
         # Last, for until here it may be tried again, and how the daemon before us ended must be known.
         journal.begin(now, __version__)
         return Start(journal, known, stopped, asked, spell)
+
+    def _newer(self, stored: Stopped) -> Stopped:
+        """How the daemon before us ended: the database may have been away by then."""
+        told = upkeep.how_it_ended(self._state_dir / STATUS)
+        if stored.beat_at is None or told.beat_at is None or told.beat_at <= stored.beat_at:
+            return stored
+        return told
 
     def _drain_into(self, journal: Journal) -> None:
         if not self._spool.path.exists():
@@ -373,11 +381,11 @@ class Daemon:
         vigil = Vigil(self._reports(), self._config.site.timezone, start.spell)
         watch = Watch(gate, self._waking, vigil, self._clock.monotonic())
         sight = self._sight(start, writer, transports)
-        pipeline, schedule, reception = self._probing(
-            start, writer, transports, gate=gate, watch=watch, sight=sight
-        )
         chores = Upkeep(
             writer=writer, rules=self._rules, maintenance=self._config.maintenance, now=self._clock.now
+        )
+        pipeline, schedule, reception = self._probing(
+            start, writer, transports, gate=gate, watch=watch, sight=sight, chores=chores
         )
         self._catch_up(start, writer, chores)
         writing = asyncio.create_task(writer.run())
@@ -420,8 +428,11 @@ class Daemon:
         gate: Gate,
         watch: Watch,
         sight: Sight,
+        chores: Upkeep,
     ) -> tuple[Pipeline, Schedule, Reception]:
         def stood_still() -> None:
+            # First: what maintenance covered is in no gap.
+            chores.stood_still()
             pipeline.suspended()
             reception.stood_still()
             watch.stood_still()
@@ -511,9 +522,10 @@ class Daemon:
             elif needs_tick(belief, rules, now):
                 writer.record(endpoint, Tick())
         commands, announced = start.asked
-        chores.announce(announced)
+        if start.journal is not None:
+            chores.announce(announced)
         if start.stopped.beat_at is not None:
-            chores.missed_maintenance(start.stopped.beat_at)
+            chores.catch_up(start.stopped.beat_at)
         chores.carry_out(commands)
         chores.tick()
 
@@ -547,14 +559,20 @@ class Daemon:
     async def _heartbeat(self, parts: "_Parts") -> None:
         now = self._clock.now()
         self._weigh(parts)
+        daemon = await self._write_status(parts, now)
+        await parts.writer.on_database(lambda journal: journal.beat(now, daemon))
+
+    async def _write_status(self, parts: "_Parts", now: Instant, *, stopped: bool = False) -> dict[str, Any]:
         daemon = self._facts(parts)
         beliefs = parts.writer.checkpoint().beliefs.values()
-        path = self._state_dir / "status.json"
+        path = self._state_dir / STATUS
         try:
-            await asyncio.to_thread(lambda: upkeep.write_status(path, upkeep.status(beliefs, now, daemon)))
+            await asyncio.to_thread(
+                lambda: upkeep.write_status(path, upkeep.status(beliefs, now, daemon, stopped=stopped))
+            )
         except OSError as refusal:
             log.warning("status.unwritten", errno=refusal.errno)
-        await parts.writer.on_database(lambda journal: journal.beat(now, daemon))
+        return daemon
 
     def _weigh(self, parts: "_Parts") -> None:
         """Whether this machine keeps up and times well; it is told when that changes."""
@@ -612,7 +630,7 @@ class Daemon:
             "kernel_stamps": self._kernel_stamps,
             "blind_since": parts.sight.blind and iso(parts.sight.blind.started),
             "held_results": parts.sight.holding,
-            "missed": {str(reason): count for reason, count in beats.missed.items()},
+            "missed": {str(reason): count for reason, count in health.missed.items()},
             "clock_steps": beats.clock_steps,
             "suspensions": beats.suspensions,
             "beats": beats.beats,
@@ -682,6 +700,7 @@ class Daemon:
         await parts.notify.stop(LAST_MESSAGES_S if able else 0.0)
         if able and await self._last_steps(parts.writer, writing):
             now = self._clock.now()
+            await self._write_status(parts, now, stopped=True)
             await parts.writer.on_database(lambda journal: journal.stop(now))
         await asyncio.to_thread(parts.writer.release)
         # While the database is away there is nobody to take leave of, and a call may still hang in it: that

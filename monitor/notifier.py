@@ -20,7 +20,7 @@ import structlog
 
 from monitor.core.alert import Alert, Fate, Kind, Message, Settled, as_one, owed, settle
 from monitor.core.belief import incident_id
-from monitor.core.instant import SECOND, Instant, Span
+from monitor.core.instant import Instant
 from monitor.core.step import Owed, Sent, Step
 from monitor.logs import HIDDEN, redact
 
@@ -35,10 +35,8 @@ MOST_HANGING = 3
 """Threads of a channel that may hang in a service at the same time."""
 LOOK_AGAIN_S = 1.0
 SUSPICIONS = 3
-"""A message is poison only if so often another one passed right behind it. A service that takes a
-few of a hundred and refuses the rest would otherwise cost us the rest.
-"""
-AT_ONCE = Span(2 * SECOND)
+"""A message is poison only if so often others got through between two of its failures."""
+GONE = "this channel is no longer configured"
 SHORTEST_KEY = 8
 """Characters."""
 
@@ -179,6 +177,22 @@ def _listening() -> Iterator[list[str]]:
 
 
 @dataclass(slots=True)
+class _Doubt:
+    """Whether it is the service that fails, or one message that it does not take."""
+
+    balance: int = 0
+    """How many messages of other incidents passed since the newest failure, less those that failed. A
+    service that takes a few of a hundred and refuses the rest would otherwise cost us the rest.
+    """
+    suspicions: int = 0
+    """Between how many failures that was more than none, but for those since the newest."""
+
+    def failed_again(self) -> None:
+        self.suspicions += self.balance > 0
+        self.balance = 0
+
+
+@dataclass(slots=True)
 class _Line:
     """What one channel is owed."""
 
@@ -190,35 +204,31 @@ class _Line:
     hanging: int = 0
     passed: int = 0
     """Messages that went through."""
-    suspected: dict[str, int] = field(default_factory=dict)
-    """How often an incident's message failed and the very next one passed, so that it is no matter of
-    the service's moods or of how much it takes at once.
-    """
-    failed: str | None = None
-    """The incident of the newest attempt, if that failed."""
-    failed_at: Instant = Instant(0)
+    doubts: dict[str, _Doubt] = field(default_factory=dict)
+    """By incident, of those whose first message failed."""
 
     def take(self, message: Owed) -> None:
         self.owed.setdefault(message.alert.incident, []).append(message)
         self.wake.set()
 
     def others_pass(self, incident: str) -> bool:
-        """The channel works, and this message is what it does not take."""
-        return self.suspected.get(incident, 0) >= SUSPICIONS
+        """The channel works, and this message, should it have failed again, is what it does not take."""
+        doubt = self.doubts.get(incident)
+        return doubt is not None and doubt.suspicions + (doubt.balance > 0) >= SUSPICIONS
 
-    def settle(self, batch: list[Owed], settled: Settled, attempts: int, now: Instant) -> None:
+    def settle(self, batch: list[Owed], settled: Settled, attempts: int) -> None:
         """`batch` are the first of their incident."""
         incident = batch[0].alert.incident
         rest = self.owed.pop(incident)[len(batch) :]
-        if settled.fate is Fate.SENT:
-            self.passed += 1
-            if self.failed is not None and now - self.failed_at <= AT_ONCE:
-                self.suspected[self.failed] = self.suspected.get(self.failed, 0) + 1
-        self.failed, self.failed_at = None, now
+        passed = settled.fate is Fate.SENT
+        self.passed += passed
+        for other, doubt in self.doubts.items():
+            if other != incident:
+                doubt.balance += 1 if passed else -1
         if settled.fate is not Fate.LATER:
-            self.suspected.pop(incident, None)
+            self.doubts.pop(incident, None)
         else:
-            self.failed = incident
+            self.doubts.setdefault(incident, _Doubt()).failed_again()
             rest = [replace(message, attempts=attempts, again=settled.again) for message in batch] + rest
         if rest:
             self.owed[incident] = rest
@@ -299,8 +309,10 @@ class Notifier:
             batch = _due(line, self._now())
             if batch is None or line.hanging >= MOST_HANGING:
                 line.wake.clear()
+                # `wait_for` would forget that we were cancelled, if we were woken in the same moment.
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(line.wake.wait(), LOOK_AGAIN_S)
+                    async with asyncio.timeout(LOOK_AGAIN_S):
+                        await line.wake.wait()
                 continue
             delivery = await self._send(line, [message.alert for message in batch])
             # Durable before the next one leaves: a crash can repeat one message, not several.
@@ -330,7 +342,8 @@ class Notifier:
         line.hanging += 1
         threading.Thread(target=work, name=f"channel {line.name}", daemon=True).start()
         try:
-            return await asyncio.wait_for(done, self._send_s)
+            async with asyncio.timeout(self._send_s):
+                return await done
         except TimeoutError:
             return Delivery(sent=False, error=f"no answer within {self._send_s:g} s; it may still arrive")
 
@@ -346,7 +359,7 @@ class Notifier:
             others_passed=line.others_pass(first.alert.incident),
             now=now,
         )
-        line.settle(batch, settled, attempts, now)
+        line.settle(batch, settled, attempts)
         self._tell(line, batch, settled.fate, delivery, attempts)
         if settled.fate is Fate.DEAD:
             return self._dead(line.name, batch, attempts, delivery.error or "no reason given")
@@ -377,7 +390,7 @@ class Notifier:
     # Dead letters
 
     def _give_up(self, channel: str, lost: list[Owed]) -> None:
-        why = "this channel is no longer configured"
+        why = GONE
         log.warning("alert.dead", channel=channel, keys=[one.alert.key for one in lost], reason=why)
         for step in self._dead(channel, lost, lost[0].attempts, why):
             self._put(step)
@@ -403,10 +416,10 @@ class Notifier:
         message = Message(
             f"UNDELIVERED: {newest.title}",
             (
-                f'The channel "{dead_channel}" did not take this message: {why}.',
+                f'The channel "{dead_channel}" did not take this message: {why.rstrip(".")}.',
                 f"It said: {newest.title} {newest.reference}",
                 *(["Nor did it take these:", *earlier] if earlier else []),
-                f"Do: check the channel's URL and the service, then `uptoken alert test {dead_channel}`.",
+                f"Do: {_mend(dead_channel, why)}",
             ),
         )
         return owed(
@@ -418,6 +431,12 @@ class Notifier:
             channels=[max(others, key=_passed).name],
             at=now,
         )
+
+
+def _mend(channel: str, why: str) -> str:
+    if why == GONE:
+        return f"nothing, if [channel.{channel}] was taken out of the config on purpose; else put it back."
+    return f"check the channel's URL and the service, then `uptoken alert test {channel}`."
 
 
 def _passed(line: _Line) -> int:

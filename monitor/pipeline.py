@@ -219,9 +219,12 @@ class Pipeline:
             place.confirmation = None
         belief = self._writer.belief(endpoint)
         place.slot = slot
-        place.maintenance = slot >= belief.quiet.get(Quiet.MAINTENANCE, slot + 1)
-        if Quiet.PAUSED in belief.quiet:
-            # A paused slot is not due: the stored span says so.
+        # It may be late, and lie in what has ended meanwhile.
+        over = {span.quiet for span in self._writer.quiet(endpoint) if span.covers(slot)}
+        place.maintenance = Quiet.MAINTENANCE in over
+        if Quiet.PAUSED in over or Quiet.PAUSED in belief.quiet:
+            # A paused slot is not due, and so in no gap; but one that was late when the pause began is.
+            self._writer.gap(Gap(endpoint, slot, slot, 1, GapReason.LATE))
             self._finished(endpoint)
             return True
         refusal = self._refusal(place.watched, belief)

@@ -12,7 +12,7 @@ begun in single file (`Lane`), so that neither a start nor a stall ends in a bur
 import asyncio
 import logging
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -89,8 +89,6 @@ class Tally:
     lateness_max_ms: float = 0.0
     lately_ms: list[float] = field(default_factory=list)
     """How late each prompt slot was begun since somebody last took them."""
-    missed: Counter[GapReason] = field(default_factory=Counter)
-    """Slots in gaps, by reason."""
     beats: int = 0
     dropped: int = 0
     """Beats that the scheduler says it did not deliver; their slots were found all the same."""
@@ -474,7 +472,6 @@ class Schedule:
     def _miss(self, place: _Place, gap: Gap | None) -> None:
         if gap is None:
             return
-        self.tally.missed[gap.reason] += gap.slots
         if place.running:
             # Were it stored before the result of an earlier slot and we were killed in between, that
             # slot would be taken for known at the next start.

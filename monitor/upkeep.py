@@ -4,6 +4,7 @@ Each part reads something and hands events to the writer; none decides anything 
 """
 
 import gc
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,8 +23,9 @@ from monitor.core.belief import (
     needs_tick,
 )
 from monitor.core.instant import Instant, iso
+from monitor.core.slots import merged
 from monitor.core.step import Done, Step
-from monitor.store.journal import Announced, Command, Order
+from monitor.store.journal import Announced, Command, Order, Stopped
 from monitor.store.spool import in_pieces, write_atomically
 from monitor.writer import Writer
 
@@ -93,14 +95,16 @@ class Upkeep:
         self._writer = writer
         self._rules = rules
         self._configured: list[Planned] = [FromConfig(one) for one in maintenance]
-        self._announced: list[Planned] = []
+        self._announced: list[Planned] | None = None
+        """None: the database could not be asked yet."""
         self._hushed = True
         """Some endpoint may be under maintenance."""
         self._now = now
+        self._ticked = now()
 
     def tick(self) -> None:
         """Time passed: silence, rules that clear, reminders, maintenance that begins or ends."""
-        now = self._now()
+        now = self._ticked = self._now()
         self._hush(now)
         for endpoint, rules in self._rules.items():
             if needs_tick(self._writer.belief(endpoint), rules, now):
@@ -113,28 +117,68 @@ class Upkeep:
         self._announced = [ByCommand(one) for one in announced]
 
     def _hush(self, now: Instant) -> None:
-        in_force = [one for one in (*self._configured, *self._announced) if one.covers(now)]
+        in_force = [one for one in self._planned() if one.covers(now)]
         if not in_force and not self._hushed:
             return
-        self._hushed = bool(in_force)
+        self._hushed = bool(in_force) or self._announced is None
         for endpoint in self._rules:
             wanted = any(one.matches(endpoint) for one in in_force)
-            held = Quiet.MAINTENANCE in self._writer.belief(endpoint).quiet
-            if wanted is not held:
-                self._writer.record(endpoint, Hush(Quiet.MAINTENANCE, on=wanted))
-                event = "maintenance.began" if wanted else "maintenance.ended"
-                log.info(event, endpoint=endpoint)
+            held = self._held(endpoint)
+            if (wanted and held is None) or (not wanted and held is not None and self._knows(endpoint, held)):
+                self._turn(endpoint, on=wanted)
 
-    def missed_maintenance(self, since: Instant) -> None:
-        """What began while nobody ran: up to now its slots are not due either."""
+    def _planned(self) -> list[Planned]:
+        return [*self._configured, *(self._announced or ())]
+
+    def _held(self, endpoint: str) -> Instant | None:
+        return self._writer.belief(endpoint).quiet.get(Quiet.MAINTENANCE)
+
+    def _knows(self, endpoint: str, held: Instant) -> bool:
+        """Whether what began then ends where we think; until the database can be asked, it may have been
+        announced there, and whoever is not told of it would be woken by it.
+        """
+        meant = (one for one in self._configured if one.matches(endpoint))
+        return self._announced is not None or any(one.covers(held) for one in meant)
+
+    def _turn(self, endpoint: str, *, on: bool, at: Instant | None = None) -> None:
+        self._writer.record(endpoint, Hush(Quiet.MAINTENANCE, on=on, at=at))
+        log.info("maintenance.began" if on else "maintenance.ended", endpoint=endpoint)
+
+    def stood_still(self) -> None:
+        """The host slept, or we did, until now."""
+        self.catch_up(self._ticked)
+
+    def catch_up(self, since: Instant) -> None:
+        """Maintenance that ended, passed or began after `since`, the last sign of life of whoever looked.
+
+        It is as if somebody had been there: a night without a daemon does not lengthen it.
+        """
         now = self._now()
-        for one in (*self._configured, *self._announced):
-            for start, end in one.spans(since, now):
-                for endpoint in filter(one.matches, self._rules):
-                    span = QuietSpan(
-                        endpoint=endpoint, quiet=Quiet.MAINTENANCE, starts=start, ends=min(end, now)
-                    )
-                    self._writer.put(Step(quiet=(span,)))
+        came = [(one, spans) for one in self._planned() if (spans := list(one.spans(since, now)))]
+        accounted = self._writer.checkpoint().accounted
+        for endpoint in self._rules:
+            held = self._held(endpoint)
+            if held is None and not came:
+                continue
+            meant = merged((span for one, spans in came if one.matches(endpoint) for span in spans), now)
+            if held is not None:
+                lived = max(since, held)
+                ended = next((end for start, end in meant if start <= lived < end), lived)
+                if ended >= now or not self._knows(endpoint, held):
+                    continue
+                self._turn(endpoint, on=False, at=ended)
+                meant = [(start, end) for start, end in meant if start > ended]
+            # Slots that were dealt with when nobody knew of it stay as they are.
+            first = Instant(accounted.get(endpoint, Instant(-1)) + 1)
+            self._pass(endpoint, [(max(start, first), end) for start, end in meant], now)
+
+    def _pass(self, endpoint: str, meant: Iterable[tuple[Instant, Instant]], now: Instant) -> None:
+        for start, end in meant:
+            if end > now:
+                self._turn(endpoint, on=True, at=start)
+            elif start < end:
+                span = QuietSpan(endpoint=endpoint, quiet=Quiet.MAINTENANCE, starts=start, ends=end)
+                self._writer.put(Step(quiet=(span,)))
 
     # Operators
 
@@ -188,11 +232,14 @@ def sweep_all() -> None:
 # What the page reads when the database is away
 
 
-def status(beliefs: Iterable[Belief], now: Instant, daemon: Mapping[str, Any]) -> dict[str, Any]:
+def status(
+    beliefs: Iterable[Belief], now: Instant, daemon: Mapping[str, Any], *, stopped: bool = False
+) -> dict[str, Any]:
     """The heartbeat as `status.json` tells it: the daemon, and what it believes."""
     return {
         "generated_at": iso(now),
         "at": now,
+        "stopped_at": now if stopped else None,
         "daemon": dict(daemon),
         "endpoints": {belief.endpoint: _belief(belief) for belief in beliefs},
     }
@@ -212,3 +259,12 @@ def _belief(belief: Belief) -> dict[str, Any]:
 def write_status(path: Path, document: Mapping[str, Any]) -> None:
     """Replace the file at once: a reader sees the old one or the new one."""
     write_atomically(path, in_pieces(document))
+
+
+def how_it_ended(path: Path) -> Stopped:
+    """What the file tells of the daemon that wrote it last; nothing where there is none that can be read."""
+    try:
+        document = json.loads(path.read_bytes())
+        return Stopped(beat_at=Instant(int(document["at"])), cleanly=document.get("stopped_at") is not None)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return Stopped(beat_at=None, cleanly=False)

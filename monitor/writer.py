@@ -6,7 +6,7 @@ Nothing leaves before it is durable. The rest of the daemon never waits for the 
 """
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -18,10 +18,10 @@ from typing import Protocol, TypeVar
 import structlog
 
 from monitor.core import identity
-from monitor.core.belief import Belief, Event, Rules, advance
-from monitor.core.instant import Instant
-from monitor.core.slots import Gap, Segment
-from monitor.core.step import Checkpoint, Done, Known, Owed, Result, Step
+from monitor.core.belief import Belief, Event, QuietSpan, Rules, advance
+from monitor.core.instant import Instant, iso
+from monitor.core.slots import Gap, GapReason, Segment, outside
+from monitor.core.step import Checkpoint, Done, Known, Owed, Result, Step, remember_quiet
 from monitor.store.engine import DatabaseAway, DatabaseRefused
 from monitor.store.journal import Journal
 from monitor.store.lock import Deposed
@@ -54,6 +54,8 @@ class Health:
     waiting: int = 0
     refused: int = 0
     last_error: str | None = None
+    missed: Counter[GapReason] = field(default_factory=Counter)
+    """Slots in gaps, by reason."""
 
 
 @dataclass(slots=True)
@@ -108,6 +110,8 @@ class Writer:
         self._monotonic = monotonic
         self._deliver = deliver
         self._state_dir = state_dir
+        self._ended = dict(self._known.quiet)
+        """Maintenance and pauses as they were decided, durable or about to be."""
         self._inbox = _Inbox()
         self._refused: list[Step] = []
         """By the database, and not set aside yet."""
@@ -121,7 +125,8 @@ class Writer:
         self._spool_lock = asyncio.Lock()
         self._database = ThreadPoolExecutor(1, "database")
         self._disk = ThreadPoolExecutor(1, "spool")
-        self.health = Health(progress=monotonic())
+        # One that was spooling when we came has been away for longer, but nobody knows since when.
+        self.health = Health(progress=monotonic(), away_since=now() if self._spooling else None)
         self.fatal: asyncio.Future[Exception] = asyncio.get_running_loop().create_future()
 
     # Deciding
@@ -159,14 +164,26 @@ class Writer:
         )
         return follows.belief
 
+    def quiet(self, endpoint: str) -> list[QuietSpan]:
+        """Maintenance and pauses that may hold slots which nothing accounts for yet."""
+        lasting = self.belief(endpoint).quiet.items()
+        return [
+            *self._ended.get(endpoint, ()),
+            *(QuietSpan(endpoint=endpoint, quiet=what, starts=since, ends=None) for what, since in lasting),
+        ]
+
     def gap(self, gap: Gap) -> None:
-        self.put(Step(gap=gap))
+        """Of the slots that nobody looked at, those that are due."""
+        for part in outside(gap, [(span.starts, span.ends) for span in self.quiet(gap.endpoint)]):
+            self.health.missed[part.reason] += part.slots
+            self.put(Step(gap=part))
 
     def segment(self, segment: Segment) -> None:
         self.put(Step(segment=segment))
 
     def put(self, step: Step) -> None:
         """Queue a decided step."""
+        remember_quiet(self._ended, step, self._known.accounted)
         self._inbox.put(step)
         self.health.waiting = len(self._inbox.steps)
         if self._inbox.urgent or len(self._inbox.steps) in (1, MOST_AT_ONCE):
@@ -380,7 +397,7 @@ class Writer:
                 return False
             await self._in(self._disk, self._spool.remove)
             self._spooling = False
-        log.info("database.back", away_since=self.health.away_since)
+        log.info("database.back", away_since=self.health.away_since and iso(self.health.away_since))
         self.health.away_since = None
         self.health.spooled_bytes = 0
         return True

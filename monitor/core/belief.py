@@ -215,6 +215,8 @@ class Hush:
 
     quiet: Quiet
     on: bool
+    at: Instant | None = None
+    """When it did; None: now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,6 +278,9 @@ class QuietSpan:
     quiet: Quiet
     starts: Instant
     ends: Instant | None
+
+    def covers(self, moment: Instant) -> bool:
+        return self.starts <= moment and (self.ends is None or moment < self.ends)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -852,11 +857,12 @@ def _hush(draft: _Draft, event: Hush) -> None:
     if event.on == (began is not None):
         return
     quiet = dict(belief.quiet)
+    moment = draft.now if event.at is None else event.at
     if event.on:
-        quiet[event.quiet] = draft.now
-        starts, ends = draft.now, None
+        quiet[event.quiet] = moment
+        starts, ends = moment, None
     else:
-        starts, ends = quiet.pop(event.quiet), draft.now
+        starts, ends = quiet.pop(event.quiet), moment
     draft.quiet.append(QuietSpan(endpoint=belief.endpoint, quiet=event.quiet, starts=starts, ends=ends))
     draft.belief = replace(belief, quiet=quiet)
     _settle(draft)

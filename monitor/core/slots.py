@@ -114,6 +114,33 @@ def gap_between(endpoint: str, grid: Grid, after: Instant, before: Instant, reas
     return Gap(endpoint, grid.next(after), grid.last(Instant(before - 1)), slots, reason)
 
 
+QuietStretch = tuple[Instant, Instant | None]
+"""A maintenance or a pause: from the first moment up to, and without, the second; None: it lasts."""
+
+
+def outside(gap: Gap, quiet: Iterable[QuietStretch]) -> list[Gap]:
+    """The parts of a gap whose slots are due: nobody misses those in a pause or in maintenance."""
+    parts = []
+    after, end = Instant(gap.first - 1), Instant(gap.last + 1)
+    for first, last in [*merged(quiet, end), (end, end)]:
+        part = gap_between(gap.endpoint, gap.grid, after, min(first, end), gap.reason)
+        parts += [part] if part else []
+        after = max(after, Instant(last - 1))
+    return parts
+
+
+def merged(stretches: Iterable[QuietStretch], now: Instant) -> list[tuple[Instant, Instant]]:
+    """The same moments, up to `now`, as stretches that are in order and do not touch."""
+    joined: list[tuple[Instant, Instant]] = []
+    limit = Instant(now + 1)
+    for start, end in sorted((start, limit if end is None else end) for start, end in stretches):
+        if joined and start <= joined[-1][1]:
+            joined[-1] = (joined[-1][0], max(joined[-1][1], end))
+        elif start < end:
+            joined.append((start, end))
+    return joined
+
+
 # How a schedule goes on
 
 
@@ -207,10 +234,6 @@ def _before(last: Instant, known: Instant) -> Instant:
 # Windows
 
 
-QuietStretch = tuple[Instant, Instant | None]
-"""A maintenance or a pause: from the first moment up to, and without, the second; None: it lasts."""
-
-
 def due(
     segments: Iterable[Segment],
     quiet: Iterable[QuietStretch],
@@ -225,7 +248,7 @@ def due(
     only those since now − timeout, whose deadline has not yet passed. Costs the same for
     an hour and for 90 days.
     """
-    hushed = _merged(quiet, now)
+    hushed = merged(quiet, now)
     early = Counter(settled)
     total = 0
     for segment in segments:
@@ -243,23 +266,11 @@ def due(
 
 def missed(gaps: Iterable[Gap], quiet: Iterable[QuietStretch], window_from: Instant, now: Instant) -> int:
     """How many slots in [window_from, now] lie in gaps, outside the `quiet` stretches."""
-    hushed = _merged(quiet, now)
+    hushed = merged(quiet, now)
     return sum(
         _count_outside(gap.grid, max(gap.first, window_from), Instant(min(gap.last, now) + 1), hushed)
         for gap in gaps
     )
-
-
-def _merged(stretches: Iterable[QuietStretch], now: Instant) -> list[tuple[Instant, Instant]]:
-    """The same moments, up to `now`, as stretches that are in order and do not touch."""
-    merged: list[tuple[Instant, Instant]] = []
-    limit = Instant(now + 1)
-    for start, end in sorted((start, limit if end is None else end) for start, end in stretches):
-        if merged and start <= merged[-1][1]:
-            merged[-1] = (merged[-1][0], max(merged[-1][1], end))
-        elif start < end:
-            merged.append((start, end))
-    return merged
 
 
 def _count_outside(

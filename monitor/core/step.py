@@ -165,7 +165,7 @@ def step_from_json(raw: Json) -> Step:
         transitions=tuple(_transition(t) for t in raw.get("transitions", ())),
         updates=tuple(_update(u) for u in raw.get("updates", ())),
         alerts=tuple(alert_from_json(a) for a in raw.get("alerts", ())),
-        quiet=tuple(QuietSpan(**{**q, "quiet": Quiet(q["quiet"])}) for q in raw.get("quiet", ())),
+        quiet=tuple(map(_quiet, raw.get("quiet", ()))),
         gap=Gap(**{**gap, "reason": GapReason(gap["reason"])}) if gap else None,
         segment=_segment(raw["segment"]) if "segment" in raw else None,
         sent=_sent(raw.get("sent")),
@@ -239,6 +239,10 @@ def _segment(raw: Json) -> Segment:
         starts=Instant(raw["starts"]),
         ends=None if raw["ends"] is None else Instant(raw["ends"]),
     )
+
+
+def _quiet(raw: Json) -> QuietSpan:
+    return QuietSpan(**{**raw, "quiet": Quiet(raw["quiet"])})
 
 
 def _event(raw: Json) -> identity.Event:
@@ -435,6 +439,8 @@ class Checkpoint:
     """The newest report of each endpoint that reports by itself."""
     blind: Blind | None = None
     """The record of our own blindness that is open."""
+    quiet: Mapping[str, tuple[QuietSpan, ...]] = field(default_factory=dict)
+    """What ended, maintenance or a pause, and may hold slots that nothing accounts for."""
     spent: Mapping[str, Spent] = field(default_factory=dict)
     """What each endpoint cost in the newest day in which it cost anything."""
 
@@ -449,6 +455,7 @@ def checkpoint_json(known: Checkpoint) -> Json:
         "accounted": known.accounted,
         "reports": (_slim(report) for report in known.reports.values()),
         "blind": None if known.blind is None else _plain(known.blind),
+        "quiet": (_plain(span) for spans in known.quiet.values() for span in spans),
         "spent": {name: [spent.day.isoformat(), str(spent.usd)] for name, spent in known.spent.items()},
     }
 
@@ -457,6 +464,9 @@ def checkpoint_from_json(raw: Json) -> Checkpoint:
     """The inverse, from lists. Raises KeyError, TypeError or ValueError if it is no checkpoint."""
     beliefs = [belief_from_json(belief) for belief in raw["beliefs"]]
     segments = [_segment(segment) for segment in raw["segments"]]
+    quiet: dict[str, tuple[QuietSpan, ...]] = {}
+    for span in map(_quiet, raw.get("quiet", ())):
+        quiet[span.endpoint] = (*quiet.get(span.endpoint, ()), span)
     return Checkpoint(
         at=Instant(raw["at"]),
         beliefs={belief.endpoint: belief for belief in beliefs},
@@ -468,6 +478,7 @@ def checkpoint_from_json(raw: Json) -> Checkpoint:
         accounted=raw["accounted"],
         reports={one["endpoint"]: _report(one) for one in raw.get("reports", ())},
         blind=_blind(raw.get("blind")),
+        quiet=quiet,
         spent={
             name: Spent(date.fromisoformat(day), Decimal(usd))
             for name, (day, usd) in raw.get("spent", {}).items()
@@ -494,6 +505,7 @@ class Known:
         self.accounted = dict(start.accounted)
         self.reports = dict(start.reports)
         self.blind = start.blind
+        self.quiet = dict(start.quiet)
         self.spent = dict(start.spent)
         self._paid: dict[str, str] = {}
         """The newest result of each endpoint whose cost is in `spent`."""
@@ -514,6 +526,7 @@ class Known:
             self.reports[step.report.endpoint] = step.report
         if step.blind is not None:
             self.blind = step.blind if step.blind.ended is None else None
+        remember_quiet(self.quiet, step, self.accounted)
         slot = slot_of(step)
         if slot is not None:
             self.accounted[slot[0]] = slot[1]
@@ -543,5 +556,18 @@ class Known:
             accounted=dict(self.accounted),
             reports=dict(self.reports),
             blind=self.blind,
+            quiet=dict(self.quiet),
             spent=dict(self.spent),
         )
+
+
+def remember_quiet(
+    held: dict[str, tuple[QuietSpan, ...]], step: Step, accounted: Mapping[str, Instant]
+) -> None:
+    """Add what ended with `step`, and forget what holds no slot any more beyond those accounted for."""
+    for span in step.quiet:
+        if span.ends is not None:
+            known = accounted.get(span.endpoint, Instant(0))
+            before = held.get(span.endpoint, ())
+            kept = (one for one in before if one != span and (one.ends is None or one.ends > known))
+            held[span.endpoint] = (*kept, span)

@@ -17,7 +17,7 @@ from sqlalchemy.schema import Table
 
 from monitor.core import identity
 from monitor.core.alert import Alert, Fate, Kind
-from monitor.core.belief import RING_KEPT, RING_MOST, Belief
+from monitor.core.belief import RING_KEPT, RING_MOST, Belief, Quiet, QuietSpan
 from monitor.core.degraded import Sample
 from monitor.core.figures import TokenSource
 from monitor.core.instant import Instant, Span
@@ -321,6 +321,9 @@ class Journal:
             },
             reports=_read_reports(connection, names),
             blind=_read_blind(connection),
+            quiet=_read_quiet(
+                connection, names, {name: accounted.get(name, one.starts) for name, one in segments.items()}
+            ),
         )
 
     def stopped(self) -> Stopped:
@@ -719,6 +722,23 @@ def _read_segments(connection: Connection, names: Mapping[int, str]) -> dict[str
         for row in rows
         if row.endpoint_id in names
     }
+
+
+def _read_quiet(
+    connection: Connection, names: Mapping[int, str], accounted: Mapping[str, Instant]
+) -> dict[str, tuple[QuietSpan, ...]]:
+    """Maintenance and pauses that ended after the newest slot that is accounted for."""
+    table = schema.quiet
+    query = select(table).where(table.c.ends > min(accounted.values(), default=Instant(0)))
+    ended: dict[str, tuple[QuietSpan, ...]] = {}
+    for row in connection.execute(query.order_by(table.c.starts)):
+        name = names.get(row.endpoint_id, "")
+        if name in accounted and row.ends > accounted[name]:
+            span = QuietSpan(
+                endpoint=name, quiet=Quiet(row.kind), starts=Instant(row.starts), ends=Instant(row.ends)
+            )
+            ended[name] = (*ended.get(name, ()), span)
+    return ended
 
 
 def _read_reports(connection: Connection, names: Mapping[int, str]) -> dict[str, Report]:

@@ -287,8 +287,13 @@ def _heartbeat(document: Mapping[str, Any]) -> Heartbeat | None:
     beat_at, daemon = document.get("at"), document.get("daemon")
     if not isinstance(beat_at, int):
         return None
-    status = daemon if isinstance(daemon, dict) else {}
-    return Heartbeat(beat_at=Instant(beat_at), version=status.get("version"), status=status)
+    status, stopped_at = daemon if isinstance(daemon, dict) else {}, document.get("stopped_at")
+    return Heartbeat(
+        beat_at=Instant(beat_at),
+        stopped_at=Instant(stopped_at) if isinstance(stopped_at, int) else None,
+        version=status.get("version"),
+        status=status,
+    )
 
 
 def _beliefs(document: Mapping[str, Any]) -> dict[str, Belief]:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from monitor.core.alert import Route
 from monitor.core.belief import (
+    Hush,
     Quiet,
     State,
     Withdrawn,
@@ -375,6 +376,15 @@ def test_an_outage_that_outlives_its_maintenance_is_told_at_the_end() -> None:
     stage.hush(Quiet.MAINTENANCE, on=False)
     assert stage.kinds == ["down"]
     assert stage.updates[0].started == stage.now
+
+
+def test_an_outage_that_outlived_a_maintenance_whose_end_nobody_saw_begins_there() -> None:
+    stage = Stage().play("g").hush(Quiet.MAINTENANCE, on=True).play("bbb")
+    ended = Instant(stage.now - 10 * SECOND)
+    stage.tell(Hush(Quiet.MAINTENANCE, on=False, at=ended))
+    assert (stage.quiet[-1].ends, stage.belief.quiet) == (ended, {})
+    assert stage.kinds == ["down"]
+    assert stage.updates[0].started == ended
 
 
 @pytest.mark.parametrize("last", "gcmt")

@@ -16,6 +16,7 @@ from monitor.core.slots import (
     due,
     gap_between,
     missed,
+    outside,
     phase_of,
     retire,
     step_over,
@@ -114,6 +115,21 @@ def test_of_a_gap_only_the_slots_within_the_window_are_missed_in_it(
     gap = gap_between("a/b", grid, after, before, GapReason.LATE)
     within = [s for s in grid.slots(Instant(after + 1), before) if window_from <= s <= now]
     assert missed([gap] if gap else [], [], window_from, now) == len(within)
+
+
+@given(grids(), small, small, st.lists(st.tuples(small, st.none() | small), max_size=4))
+def test_a_gap_holds_no_slot_of_a_pause(
+    grid: Grid, after: Instant, before: Instant, quiet: list[tuple[Instant, Instant | None]]
+) -> None:
+    gap = gap_between("a/b", grid, after, before, GapReason.LATE)
+    parts = outside(gap, quiet) if gap else []
+    left = [slot for part in parts for slot in part.grid.slots(part.first, Instant(part.last + 1))]
+    assert left == [
+        slot
+        for slot in grid.slots(Instant(after + 1), before)
+        if not any(start <= slot and (end is None or slot < end) for start, end in quiet)
+    ]
+    assert sum(part.slots for part in parts) == len(left)
 
 
 # Due

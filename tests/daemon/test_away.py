@@ -1,10 +1,13 @@
 """PostgreSQL stops, freezes, or is not there yet: nobody who is watched or told notices."""
 
+import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 
+from monitor.core.instant import from_iso
+from monitor.core.slots import GapReason
 from tests.support.away import TOLD_S, another_cluster, check_told_once, configure, without_database
 from tests.support.both import at_once, stage
 from tests.support.daemon import Home
@@ -55,7 +58,7 @@ def test_a_kill_while_the_database_is_away_loses_nothing(
         second.kill()
         third = home.ready()
         third.wait("probe.stored", count=4)
-    third.wait("database.back")
+    assert from_iso(third.wait("database.back")["away_since"]) > 0
     assert third.stop()[0] == 0
 
     records = home.records()
@@ -108,6 +111,7 @@ def test_a_frozen_database_does_not_keep_the_daemon_from_stopping(
         daemon.wait("database.away")
         status, seconds = daemon.stop()
         assert (status, seconds < 10) == (0, True)
+    time.sleep(3.5)  # for some slots to be missed
     again = home.ready()
     again.wait("spool.drained")
     again.wait("probe.stored", count=4)
@@ -117,6 +121,10 @@ def test_a_frozen_database_does_not_keep_the_daemon_from_stopping(
     assert logged <= {probe.id for probe in records.probes()}
     for endpoint in [*steady, "acme/health"]:
         records.check_slots(endpoint)
+        # It could not tell the database that it was stopped, but it was.
+        reasons = {gap.reason for gap in records.gaps(endpoint)}
+        assert GapReason.STOPPED in reasons
+        assert GapReason.NOT_RUNNING not in reasons
 
 
 def test_a_reboot_that_brings_the_daemon_up_before_its_database_tells_nothing_twice(

@@ -4,7 +4,7 @@ import json
 import time
 from datetime import UTC, datetime, timedelta
 
-from monitor.core.instant import SECOND, Instant
+from monitor.core.instant import SECOND, Instant, instant
 from tests.support.both import on_both_databases
 from tests.support.daemon import Home, alerting, channel, until, website
 from tests.support.receiver import Receiver
@@ -85,6 +85,7 @@ def test_maintenance_that_passed_while_nobody_ran_is_known_all_the_same(
     assert second.stop()[0] == 0
     [quiet] = home.records().rows("SELECT starts, ends FROM quiet")
     assert quiet.ends - quiet.starts == SECOND
+    home.records().check_slots("acme/health")
 
 
 @on_both_databases
@@ -125,6 +126,55 @@ def test_a_pause_is_obeyed_and_so_is_its_end(home: Home, simulated: Simulated, r
     assert quiet.ends is not None
     paused = [probe for probe in records.probes("acme/health") if quiet.starts < probe.slot < quiet.ends]
     assert paused == []
+    records.check_slots("acme/health")
+    records.check_slots("other/health")
+
+
+@on_both_databases
+def test_what_a_maintenance_and_a_pause_outlived_a_daemon_by_counts_and_no_more(
+    home: Home, simulated: Simulated
+) -> None:
+    simulated.define("paused")
+    simulated.define("usual")
+    planned = datetime.now(UTC) + timedelta(seconds=5)
+    home.configure(
+        *(website(name, simulated.health_url(name)) for name in ("acme", "paused", "usual")),
+        maintenance(5.0, "8s", "acme/*"),
+    )
+    first = home.ready()
+    first.wait("probe.stored", endpoint="paused/health")
+    _ask(home, "pause", "paused/*")
+    first.wait("operator.obeyed")
+    first.wait("maintenance.began", endpoint="acme/health")
+    # Once this is stored, so is that the maintenance began.
+    first.wait(
+        "probe.stored",
+        endpoint="usual/health",
+        count=len(first.heard("probe.stored", endpoint="usual/health")) + 2,
+    )
+    first.kill()
+    ends = planned + timedelta(seconds=8)
+    assert datetime.now(UTC) < ends, "this machine is too slow for this story"
+    time.sleep(max(0.0, (ends - datetime.now(UTC)).total_seconds()) + 3.5)  # it ends, and nobody is there
+    second = home.ready()
+    second.wait("probe.stored", endpoint="acme/health", count=2)
+    _ask(home, "resume", "paused/*")
+    second.wait("probe.stored", endpoint="paused/health", count=2)
+    assert second.stop()[0] == 0
+    third = home.ready()
+    third.wait("probe.stored", endpoint="paused/health")
+    assert third.stop()[0] == 0
+
+    records = home.records()
+    [maintained] = records.quiet("acme/health")
+    [pause] = records.quiet("paused/health")
+    assert maintained.ends is not None
+    assert pause.ends is not None
+    assert abs(maintained.ends - instant(ends)) < SECOND // 2
+    for endpoint in ("acme/health", "paused/health", "usual/health"):
+        records.check_slots(endpoint)
+    # From the end on somebody should have looked.
+    assert sum(gap.slots for gap in records.gaps("acme/health") if gap.first > maintained.ends) >= 2
 
 
 def _ask(home: Home, kind: str, *patterns: str) -> None:

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.anyio
 
 START = Instant(1_800_000_000 * SECOND)
 SENT = Delivery(sent=True)
-REFUSED = Delivery(sent=False, error="error=500")
+REFUSED = Delivery(sent=False, error="error=500.")
 
 
 @dataclass
@@ -194,8 +194,43 @@ async def test_what_fails_five_times_while_others_pass_is_given_up_and_told_else
         await until(lambda: bool(spare.heard))
     assert office.fates("i1#1@ops") == ["later"] * 4 + ["dead"]
     assert spare.heard == ["UNDELIVERED: bad"]
-    assert 'The channel "ops" did not take this message: error=500.' in spare.texts[0]
+    said = spare.texts[0].splitlines()
+    assert 'The channel "ops" did not take this message: error=500.' in said
+    assert "Do: check the channel's URL and the service, then `uptoken alert test ops`." in said
     assert "It said: bad [i1#1]" in spare.texts[0]
+
+
+async def test_those_that_pass_need_not_come_right_behind_one_that_fails() -> None:
+    ops, spare = Channel(lambda title: REFUSED if title == "bad" else SENT), Channel()
+    office = Office({"ops": ops, "spare": spare}, reports=["spare"])
+    async with office.open():
+        office.owe(message("bad"))
+        await settled(office, 1)
+        for number, wait in enumerate((5, 10, 20, 40), 1):
+            office.later(wait - 2.5)
+            office.owe(message(f"good {number}", incident=f"other {number}"))
+            await settled(office, 2 * number)
+            office.later(2.5)
+            await settled(office, 2 * number + 1)
+        await until(lambda: bool(spare.heard))
+    assert office.fates("i1#1@ops") == ["later"] * 4 + ["dead"]
+    assert spare.heard == ["UNDELIVERED: bad"]
+
+
+async def test_where_as_many_others_fail_as_pass_it_is_the_service() -> None:
+    ops, spare = Channel(lambda title: SENT if title.startswith("lucky") else REFUSED), Channel()
+    office = Office({"ops": ops, "spare": spare}, reports=["spare"])
+    async with office.open():
+        office.owe(message("unlucky"))
+        for number, wait in enumerate((5, 10, 20, 40, 80, 160), 1):
+            await until(lambda: len(office.fates("i1#1@ops")) == number)  # noqa: B023
+            lucky, not_so = f"a{number}", f"b{number}"
+            office.owe(message(f"lucky {number}", incident=lucky), message("not so", incident=not_so))
+            await until(lambda: office.fates(f"{not_so}#1@ops") == ["later"])  # noqa: B023
+            assert office.fates(f"{lucky}#1@ops") == ["sent"]
+            office.later(wait)
+    assert set(office.fates("i1#1@ops")) == {"later"}
+    assert spare.heard == []
 
 
 async def test_a_channel_that_goes_down_in_a_burst_poisons_nothing() -> None:
@@ -335,6 +370,9 @@ async def test_messages_for_a_channel_that_is_no_longer_configured_are_told_toge
         'The channel "old" did not take this message: this channel is no longer configured.' in ops.texts[0]
     )
     assert "- 0 [i0#1]\n- 1 [i1#1]\n" in ops.texts[0]
+    assert "Do: nothing, if [channel.old] was taken out of the config on purpose;" in ops.texts[0]
+    # There is no such channel to test.
+    assert "alert test" not in ops.texts[0]
 
 
 async def test_a_service_that_fails_by_its_own_mistake_is_a_failed_attempt() -> None:
@@ -373,6 +411,16 @@ async def test_at_the_end_what_is_due_gets_a_moment_and_what_waits_does_not() ->
     async with asyncio.timeout(5):
         await office.notifier.stop(10)
     assert len(ops.heard) == 5
+
+
+async def test_it_ends_even_if_it_was_woken_in_the_same_moment() -> None:
+    office = Office({"ops": Channel()})
+    office.notifier.start()
+    await asyncio.sleep(0.01)
+    office.later(0)
+    async with asyncio.timeout(5):
+        await office.notifier.stop(0.0)
+    assert all(task.cancelled() for task in office.notifier.tasks)
 
 
 async def test_a_service_is_told_how_bad_it_is() -> None:

@@ -460,23 +460,40 @@ def test_a_clock_that_was_set_back_while_the_daemon_was_dead_is_noticed() -> Non
 # Whatever happens
 
 
-EVENTS = st.one_of(
+Events = st.SearchStrategy[tuple[str, float]]
+
+ORDINARY: Events = st.one_of(
     st.tuples(st.sampled_from(["run", "stop", "sleep"]), st.floats(0.1, 90)),
-    st.tuples(st.just("step"), st.floats(-5000, 5000)),
     st.tuples(st.sampled_from(["kill", "restart"]), st.floats(0, 60)),
     st.tuples(st.just("takes"), st.floats(0.01, 14)),
 )
+STEPS: Events = st.tuples(st.just("step"), st.floats(-5000, 5000))
+HUSHES: Events = st.tuples(st.just("hush"), st.floats(0.1, 90))
 MIXED = [every(10, 2.25, name="a/x"), every(7.5, 6.9, name="b/y"), every(30, 11, name="b/z")]
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.lists(EVENTS, max_size=8))
+@given(st.lists(ORDINARY | STEPS, max_size=8))
 def test_whatever_happens_due_is_results_and_gap_slots(events: list[tuple[str, float]]) -> None:
+    go_through(events)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(ORDINARY | HUSHES, max_size=10))
+def test_slots_in_a_pause_are_in_no_gap_whatever_happens_meanwhile(events: list[tuple[str, float]]) -> None:
+    go_through(events)
+
+
+def go_through(events: list[tuple[str, float]]) -> None:
+    """Due = results + gap slots, in the end."""
     world = World()
     watched = Watched(world)
 
     async def happen(what: str, much: float) -> None:
         if what == "run":
+            await asyncio.sleep(much)
+        elif what == "hush":
+            watched.hush()
             await asyncio.sleep(much)
         elif what == "takes":
             watched.takes = much

@@ -11,7 +11,7 @@ from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, NamedTuple
 
 from monitor.core.instant import SECOND, Instant, Span
-from monitor.core.slots import Gap, Grid, Segment, due, missed
+from monitor.core.slots import Gap, GapReason, Grid, QuietStretch, Segment, due, missed, outside
 from monitor.schedule import EARLY, Beats, Schedule, Scheduled
 
 START = Instant(1_700_000_000 * SECOND)
@@ -154,7 +154,18 @@ class Watched:
         """
         self.suspended: list[tuple[Instant, set[str]]] = []
         """When the schedule told of a suspension, and the endpoints whose probes ran then."""
+        self.hushed: list[QuietStretch] = []
+        """Pauses, of all endpoints; the newest may last."""
         self._running: dict[str, _Running] = {}
+
+    def hush(self) -> None:
+        """A pause begins, if there is none; else it ends."""
+        # No slot is both begun before a pause and in it.
+        now = Instant(self.world.now() + 1)
+        if self.hushed and self.hushed[-1][1] is None:
+            self.hushed[-1] = (self.hushed[-1][0], now)
+        else:
+            self.hushed.append((now, None))
 
     def watch(
         self,
@@ -226,7 +237,8 @@ class Watched:
         results = [slot for id_, slot in self.results if id_ == endpoint]
         expected: Counter[Instant] = Counter()
         for one in segments:
-            expected.update(one.grid.slots(one.starts, Instant(now + 1) if one.ends is None else one.ends))
+            slots = one.grid.slots(one.starts, Instant(now + 1) if one.ends is None else one.ends)
+            expected.update(slot for slot in slots if not self._is_hushed(slot))
         found = Counter(results)
         for gap in gaps:
             found.update(gap.grid.slots(gap.first, Instant(gap.last + 1)))
@@ -238,12 +250,16 @@ class Watched:
             start = Instant(now - window * SECOND)
             counted = sum(start <= slot <= now for slot in results)
             forgotten = sum(start <= slot <= now for slot in orphans.elements())
-            answered = counted + missed(gaps, [], start, now)
-            assert answered <= due(segments, [], start, now, settled) <= answered + forgotten
+            answered = counted + missed(gaps, self.hushed, start, now)
+            assert answered <= due(segments, self.hushed, start, now, settled) <= answered + forgotten
 
     def _begin(self, endpoint: str, slot: Instant) -> bool:
         if endpoint in self._running:
             return False
+        if self._is_hushed(slot) or (self.hushed and self.hushed[-1][1] is None):
+            self._gap(Gap(endpoint, slot, slot, 1, GapReason.LATE))
+            self.schedule.finished(endpoint)
+            return True
         self.begun.append((endpoint, slot, self.world.now()))
         timer = asyncio.get_running_loop().call_later(self.takes, self._end, endpoint)
         self._running[endpoint] = _Running(slot, self.open[endpoint], timer)
@@ -261,8 +277,13 @@ class Watched:
         self.suspended.append((self.world.now(), set(self._running)))
 
     def _gap(self, gap: Gap) -> None:
-        self.gaps.append(gap)
-        self._account(gap.endpoint, gap.last)
+        """As the writer takes it."""
+        for part in outside(gap, self.hushed):
+            self.gaps.append(part)
+            self._account(part.endpoint, part.last)
+
+    def _is_hushed(self, slot: Instant) -> bool:
+        return any(start <= slot and (end is None or slot < end) for start, end in self.hushed)
 
     def _segment(self, segment: Segment) -> None:
         if segment.ends is None:

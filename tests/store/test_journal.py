@@ -397,10 +397,38 @@ def test_an_open_record_of_blindness_survives_the_spool_and_the_checkpoint() -> 
     known = Known(Checkpoint(at=START, beliefs={}))
     known.apply(opened)
     kept = checkpoint_json(known.checkpoint(START))
-    plain = {**kept, "beliefs": [], "owed": [], "segments": [], "reports": []}
+    plain = {**kept, "beliefs": [], "owed": [], "segments": [], "reports": [], "quiet": []}
     assert checkpoint_from_json(json.loads(json.dumps(plain))).blind == BLIND
     known.apply(closed)
     assert known.blind is None
+
+
+def test_a_pause_that_ended_is_known_until_every_slot_in_it_is_accounted_for(journal: Journal) -> None:
+    ended = QuietSpan(
+        endpoint="acme/one",
+        quiet=Quiet.PAUSED,
+        starts=Instant(START + 30 * SECOND),
+        ends=Instant(START + 5 * MINUTE + 30 * SECOND),
+    )
+    lasts = replace(ended, quiet=Quiet.MAINTENANCE, ends=None)
+    segment = Segment(endpoint="acme/one", grid=Grid(MINUTE, Span(0)), timeout=Span(SECOND), starts=START)
+    steps = [Step(segment=segment), step(0), Step(quiet=(ended, lasts))]
+    known = Known(Checkpoint(at=START, beliefs={}))
+
+    def remembered() -> object:
+        read = journal.load({}, START).quiet
+        assert read == known.checkpoint(START).quiet
+        return read
+
+    for one in steps:
+        known.apply(one)
+    journal.write(steps)
+    assert remembered() == {"acme/one": (ended,)}
+    later = [step(6), Step(quiet=(replace(lasts, ends=Instant(START + 9 * MINUTE)),))]
+    for one in later:
+        known.apply(one)
+    journal.write(later)
+    assert remembered() == {"acme/one": (replace(lasts, ends=Instant(START + 9 * MINUTE)),)}
 
 
 def test_an_incident_that_was_withdrawn_counts_as_none(journal: Journal, database: Database) -> None:

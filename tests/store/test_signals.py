@@ -261,4 +261,4 @@ def test_a_checkpoint_keeps_the_flaws_of_the_ring() -> None:
     assert checkpoint_from_json(listed) == known
 
 
-_LISTS = ("beliefs", "owed", "segments", "reports")
+_LISTS = ("beliefs", "owed", "segments", "reports", "quiet")

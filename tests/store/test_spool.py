@@ -1,18 +1,25 @@
 """Steps survive in a file what the database cannot take."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from monitor.core.belief import Belief
+from monitor.core.belief import Belief, Quiet, QuietSpan
+from monitor.core.instant import Instant
 from monitor.core.step import Checkpoint, Step
 from monitor.store.spool import Spool, SpoolDamaged, load_checkpoint, save_checkpoint
 from tests.support.truth import START, step
 
-KNOWN = Checkpoint(at=START, beliefs={"acme/one": Belief(endpoint="acme/one", sequence=7)})
+PAUSED = QuietSpan(endpoint="acme/one", quiet=Quiet.PAUSED, starts=START, ends=Instant(START + 5))
+KNOWN = Checkpoint(
+    at=START,
+    beliefs={"acme/one": Belief(endpoint="acme/one", sequence=7)},
+    quiet={"acme/one": (PAUSED, replace(PAUSED, starts=Instant(START + 6), ends=Instant(START + 7)))},
+)
 
 
 def everything(spool: Spool) -> list[Step]:
