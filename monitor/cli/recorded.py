@@ -63,10 +63,11 @@ def read(config: Config, only: str | None, windows: Sequence[Window]) -> Recorde
                 history.blind(moment, Instant(now - BLIND_TOLD)),
             )
         )
+        stale = heartbeat is None or heartbeat.stale(now)
         endpoints, spent = [], {}
         for listing, head in progressing([(one, heads.get(one.id)) for one in wanted]):
             record, used = _record(database, listing, head, windows, now)
-            endpoints.append(_endpoint(listing, head, record, windows, now))
+            endpoints.append(_endpoint(listing, head, record, windows, now, stale=stale))
             if used is not None:
                 spent[listing.id] = used
         head = None if only is None else heads.get(only)
@@ -75,7 +76,7 @@ def read(config: Config, only: str | None, windows: Sequence[Window]) -> Recorde
         site=site(config),
         now=now,
         generated_at=newest,
-        stale=heartbeat is None or heartbeat.stale(now),
+        stale=stale,
         heartbeat=heartbeat,
         endpoints=tuple(endpoints),
         incidents=tuple(stories),
@@ -103,13 +104,19 @@ def _events(database: Database, number: int) -> list[Event]:
 
 
 def _endpoint(
-    listing: Listing, head: Head | None, record: Record, windows: Sequence[Window], now: Instant
+    listing: Listing,
+    head: Head | None,
+    record: Record,
+    windows: Sequence[Window],
+    now: Instant,
+    *,
+    stale: bool,
 ) -> EndpointSnapshot:
     belief = None if head is None else head.belief
     complete = heard(record, belief, listing.interval, now)
     return EndpointSnapshot(
         listing=listing,
-        standing=standing(belief, listing.interval, now),
+        standing=standing(belief, listing.interval, now, stale=stale),
         windows={which: window(which, complete, now, RAW_KEPT) for which in windows},
         last_probe=None if head is None else head.last,
         headroom=None if belief is None else belief.headroom,

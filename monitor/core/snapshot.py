@@ -153,12 +153,15 @@ class Standing:
 _OVER = {Quiet.PAUSED: "paused by an operator", Quiet.MAINTENANCE: "planned maintenance"}
 
 
-def standing(belief: Belief | None, interval: Span, now: Instant) -> Standing:
-    """How an endpoint stands now, by what is believed of it and how long ago it was heard of."""
+def standing(belief: Belief | None, interval: Span, now: Instant, *, stale: bool = False) -> Standing:
+    """How an endpoint stands now, by what is believed of it and how long ago it was heard of.
+
+    `stale`: the daemon is not heard of either, so nobody has seen whether a maintenance is over by now.
+    """
     if belief is None:
         return Standing(Shown.UNKNOWN, None, Belief(endpoint="").reason)
     for quiet, reason in _OVER.items():
-        if quiet in belief.quiet:
+        if quiet in belief.quiet and not (stale and quiet is Quiet.MAINTENANCE):
             return Standing(Shown(str(quiet)), belief.quiet[quiet] or None, reason)
     silent = silent_since(belief, interval, now)
     waits = throttled_until(belief, interval, now)

@@ -181,14 +181,14 @@ class Snapshots:
             await aside(lambda: thread.join(FIRST_S))
 
     def _renewed(self, found: Found) -> Snapshot:
+        stale = found.heartbeat is None or found.heartbeat.stale(found.now)
         # Silence changes a state though nothing is stored.
         states = tuple(
-            standing(head.belief, one.interval, found.now).state
+            standing(head.belief, one.interval, found.now, stale=stale).state
             for one in self._listings
             if (head := found.heads.get(one.id)) is not None
         )
         held, same_as = self._held, (found.same_as, states, self._tiers.rounds)
-        stale = found.heartbeat is None or found.heartbeat.stale(found.now)
         if (
             held is not None
             and same_as == self._held_of
@@ -205,17 +205,19 @@ class Snapshots:
             stale=stale,
             heartbeat=found.heartbeat,
             endpoints=tuple(
-                self._endpoint(one, found.heads.get(one.id), found.now) for one in self._listings
+                self._endpoint(one, found.heads.get(one.id), found.now, stale=stale) for one in self._listings
             ),
             incidents=tuple(found.incidents),
             blind=tuple(found.blind),
         )
 
-    def _endpoint(self, listing: Listing, head: Head | None, now: Instant) -> EndpointSnapshot:
+    def _endpoint(
+        self, listing: Listing, head: Head | None, now: Instant, *, stale: bool
+    ) -> EndpointSnapshot:
         measured = self._tiers.of(listing.id, now)
         return EndpointSnapshot(
             listing=listing,
-            standing=standing(None if head is None else head.belief, listing.interval, now),
+            standing=standing(None if head is None else head.belief, listing.interval, now, stale=stale),
             windows=measured.windows,
             unread=frozenset() if head is None else measured.unread,
             bars=measured.bars,
@@ -232,6 +234,7 @@ class Snapshots:
         document = _document(self._status)
         beliefs = _beliefs(document)
         heartbeat = _heartbeat(document) or (None if held is None else held.heartbeat)
+        stale = heartbeat is None or heartbeat.stale(now)
         heard = [belief.classified for belief in beliefs.values() if belief.classified]
         if held is not None and held.generated_at is not None:
             heard.append(held.generated_at)
@@ -242,7 +245,7 @@ class Snapshots:
             endpoints.append(
                 EndpointSnapshot(
                     listing=listing,
-                    standing=standing(beliefs.get(listing.id), listing.interval, now),
+                    standing=standing(beliefs.get(listing.id), listing.interval, now, stale=stale),
                     windows=measured.windows,
                     unread=measured.unread,
                     bars=measured.bars,
@@ -255,7 +258,7 @@ class Snapshots:
             site=self._site,
             now=now,
             generated_at=max(heard, default=None),
-            stale=heartbeat is None or heartbeat.stale(now),
+            stale=stale,
             database_away=True,
             heartbeat=heartbeat,
             endpoints=tuple(endpoints),

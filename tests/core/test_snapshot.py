@@ -96,6 +96,14 @@ def test_quiet_lies_over_every_state_and_over_silence(quiet, reason):
     assert standing(hushed, EVERY, Instant(NOW + HOUR)) == expected
 
 
+def test_maintenance_is_not_told_by_who_has_not_seen_whether_it_is_over():
+    under = replace(UP, quiet={Quiet.MAINTENANCE: Instant(NOW - MINUTE)})
+    later = Instant(NOW + HOUR)
+    assert standing(under, EVERY, later, stale=True).state is Shown.UNKNOWN
+    paused = replace(UP, quiet={Quiet.PAUSED: Instant(NOW - MINUTE)})
+    assert standing(paused, EVERY, later, stale=True).state is Shown.PAUSED
+
+
 def test_a_pause_lies_over_maintenance():
     both = replace(UP, quiet={Quiet.MAINTENANCE: NOW, Quiet.PAUSED: NOW})
     assert standing(both, EVERY, NOW).state is Shown.PAUSED
