@@ -34,6 +34,7 @@ from monitor.core.wire import Limits, Wire
 from monitor.protocols import Look as Prepared
 from monitor.purse import Purse
 from monitor.strain import Gate
+from monitor.transport.waking import waking_of
 from monitor.writer import Writer
 
 log = structlog.get_logger()
@@ -84,7 +85,11 @@ async def look_once(watched: Watched, learnt: Learnt, nonce: str, clock: Clock) 
     at = clock.now()
     timeline = Timeline(start=clock.monotonic())
     limits = Limits(deadline=timeline.start + watched.timeout_s, connect_s=watched.connect_s)
+    waking = waking_of(asyncio.get_running_loop())
+    held_up_s = 0.0 if waking is None else waking.held_up_s
     told = await watched.look.look(watched.wire, timeline, limits, nonce, learnt.protocol)
+    if waking is not None:
+        told.timeline.held_up_s = waking.held_up_s - held_up_s
     observation = cleared(told, watched.blot)
     received = _received(observation, at)
     headroom = _headroom(observation, received)

@@ -57,6 +57,8 @@ class Timeline:
     own_s: float = 0.0
     asked_before_s: float = 0.0
     """So much of `own_s` the server took for an exchange before the one that is told of here."""
+    held_up_s: float = 0.0
+    """So long the program did not get round to anything while this was under way."""
     slack_s: float = 0.0
     """dns, connect and tls together took up to this much less: we may have looked late."""
     request_sent: float | None = None

@@ -159,7 +159,9 @@ def _cut_short(seen: Observation, ruling: _Ruling, allowed: Limits | None) -> _R
     if fault is not None and fault.phase in _UNCONNECTED:
         limit_s = min(limit_s, allowed.connect_s)
     passed_s = line.end - line.start
-    theirs_s = passed_s - (line.own_s - line.asked_before_s + line.slack_s + line.sending_s)
+    # What no phase has booked may also be a wait for the other side: ours is only what held us up.
+    ours_s = min(line.own_s - line.asked_before_s + line.slack_s + line.sending_s, line.held_up_s)
+    theirs_s = passed_s - ours_s
     if passed_s < limit_s or limit_s - theirs_s <= max(UNSURE_MS / 1000.0, UNSURE_SHARE * limit_s):
         return None
     why = "nothing of what was expected came" if fault is None else fault.text

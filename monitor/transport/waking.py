@@ -21,6 +21,8 @@ from monitor.clock import monotonic
 
 WAKING_S = 0.2e-3
 """From bytes coming to our being ready to run: an idle core of a virtual machine wakes that slowly."""
+HELD_UP_S = 20e-3
+"""Longer turns of the loop hold up whoever waits for a limit; so does waiting as long for a core."""
 _LOOKING_S = 0.1e-3
 """Whoever takes longer from one look to the next lost the core in between."""
 LONG_S = 0.2e-3
@@ -57,6 +59,8 @@ class Waking(selectors.BaseSelector):
         """The longest time that the loop was busy and did not look, since somebody last took it."""
         self.busy_s = 0.0
         """All the time that the loop was busy, since somebody last took it."""
+        self.held_up_s = 0.0
+        """All the time of turns and of waits for a core that took longer than `HELD_UP_S`, ever."""
         self._epoll = select.epoll()
         self._keys: dict[int, selectors.SelectorKey] = {}
         self._silent = now
@@ -155,6 +159,8 @@ class Waking(selectors.BaseSelector):
         away = began - self.woke
         self.busy_s += away
         self.away_s = max(self.away_s, away)
+        if away > HELD_UP_S:
+            self.held_up_s += away
         self.heard_before = self.heard
         most = len(self._keys) or 1
         found = self._epoll.poll(0, most)
@@ -179,6 +185,8 @@ class Waking(selectors.BaseSelector):
         if spent is None:
             self.quiet = self.heard = self._silent = began
             return
+        if spent.waiting_s > HELD_UP_S:
+            self.held_up_s += spent.waiting_s
         self.heard = max(began, self.woke - spent.waiting_s - WAKING_S)
         if spent.turns == 1 and asleep - began < _LOOKING_S:
             self.quiet = self.heard

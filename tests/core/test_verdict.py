@@ -460,9 +460,10 @@ ALLOWED = Limits(deadline=10.9, connect_s=0.5)
 def out_of_time(
     own_s: float, phase: Phase = Phase.BODY, *, timer: Timer | None = Timer.TOTAL, end: float = 10.901
 ) -> Observation:
-    line = Timeline(start=10.0, connect_s=0.02, own_s=own_s, request_sent=10.02 + own_s, end=end)
+    sent = 10.02 + own_s
+    line = Timeline(start=10.0, connect_s=0.02, own_s=own_s, held_up_s=0.5, request_sent=sent, end=end)
     if phase is Phase.CONNECT:
-        line = Timeline(start=10.0, connect_s=end - 10.0 - own_s, own_s=own_s, end=end)
+        line = Timeline(start=10.0, connect_s=end - 10.0 - own_s, own_s=own_s, held_up_s=0.5, end=end)
     seen = fault(FaultKind.TIMEOUT, phase, timer=timer, status=None if phase is Phase.CONNECT else 200)
     return replace(seen, timeline=line)
 
@@ -490,6 +491,18 @@ def test_a_limit_of_which_we_used_up_a_part_ourselves_is_no_timeout_of_theirs(
     assert verdict.outcome is outcome, verdict.detail
 
 
+def test_a_wait_that_no_phase_has_booked_is_ours_only_as_far_as_we_were_held_up() -> None:
+    seen = out_of_time(0.400)
+    for held_up_s, outcome in (
+        (0.0, Outcome.TOTAL_TIMEOUT),
+        (0.030, Outcome.TOTAL_TIMEOUT),
+        (0.1, Outcome.SELF_OVERLOAD),
+    ):
+        line = replace(seen.timeline, held_up_s=held_up_s)
+        verdict = judge(replace(seen, timeline=line), Expect(), Learnt(), model=MODEL, allowed=ALLOWED)
+        assert verdict.outcome is outcome
+
+
 def test_how_much_of_the_time_was_theirs_is_said() -> None:
     verdict = judge(out_of_time(0.400), Expect(), Learnt(), model=MODEL, allowed=ALLOWED)
     assert verdict.detail == "timeout in body, but of 900 ms it had only 501: the monitor was too busy"
@@ -503,7 +516,7 @@ def test_what_a_first_refusal_took_is_theirs_although_it_is_not_measured() -> No
 
 
 def test_a_name_that_we_heard_of_late_leaves_less_time_to_connect() -> None:
-    line = Timeline(start=10.0, dns_s=0.4, slack_s=0.35, connect_s=0.1, end=10.501)
+    line = Timeline(start=10.0, dns_s=0.4, slack_s=0.35, held_up_s=0.35, connect_s=0.1, end=10.501)
     seen = replace(out_of_time(0.0, Phase.CONNECT, timer=None), timeline=line)
     verdict = judge(seen, Expect(), Learnt(), model=MODEL, allowed=ALLOWED)
     assert verdict.outcome is Outcome.SELF_OVERLOAD
@@ -516,7 +529,7 @@ def test_what_a_page_says_of_itself_stands_however_little_time_it_had() -> None:
 
 @pytest.mark.parametrize(("own_s", "outcome"), [(0.0, "assertion_failed"), (0.400, "self_overload")])
 def test_a_port_that_had_no_time_to_speak_did_not_stay_silent(own_s: float, outcome: str) -> None:
-    line = Timeline(start=10.0, connect_s=0.02, own_s=own_s, end=10.901)
+    line = Timeline(start=10.0, connect_s=0.02, own_s=own_s, held_up_s=own_s, end=10.901)
     seen = Observation(timeline=line, body_matches=False)
     verdict = judge(seen, Expect(body_contains="SSH"), Learnt(), model=None, allowed=ALLOWED)
     assert verdict.outcome == outcome

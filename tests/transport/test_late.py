@@ -1,6 +1,7 @@
 """A limit that rings while we were busy: what was there in time counts, whenever we look."""
 
 import asyncio
+import socket
 import time
 
 import pytest
@@ -12,10 +13,12 @@ from monitor.core.verdict import Learnt, Verdict, judge
 from monitor.core.wire import Limits, Request, Wire
 from monitor.protocols import Look
 from monitor.transport.resolver import Resolver
-from monitor.transport.wire import ProbeWire, Transport
+from monitor.transport.waking import waking_of
+from monitor.transport.wire import ProbeWire, Transport, Transports
 from tests.protocols.replay import events, look_of
-from tests.transport.conftest import Serve
+from tests.transport.conftest import Named, Serve
 from tests.transport.servers import NameServer, Peer, Zone
+from tests.transport.test_connect import full_backlog
 
 pytestmark = pytest.mark.anyio
 
@@ -31,7 +34,11 @@ async def verdict_on(at: Look, wire: Wire, timeout_s: float) -> Verdict:
     """As the pipeline takes one look."""
     timeline = Timeline(start=monotonic())
     limits = Limits(deadline=timeline.start + timeout_s, connect_s=timeout_s)
+    waking = waking_of(asyncio.get_running_loop())
+    assert waking is not None
+    held_up_s = waking.held_up_s
     seen = await at.look(wire, timeline, limits, "0badc0de", {})
+    seen.timeline.held_up_s = waking.held_up_s - held_up_s
     return judge(seen, at.expect, Learnt(), model=at.model, allowed=limits)
 
 
@@ -111,4 +118,33 @@ async def test_a_stream_that_began_late_because_of_us_did_not_time_out(
         assert "the monitor was too busy" in (verdict.detail or "")
         assert verdict.figures.total_ms < 800
     else:
-        assert verdict.outcome in (Outcome.TOTAL_TIMEOUT, Outcome.SELF_OVERLOAD)
+        assert verdict.outcome is Outcome.TOTAL_TIMEOUT
+
+
+@pytest.mark.parametrize("http2", [False, True])
+@pytest.mark.parametrize("scheme", ["http", "https"])
+async def test_who_never_lets_us_in_is_to_blame(transports: Transports, http2: bool, scheme: str) -> None:
+    with full_backlog() as port:
+        at = look_of("openai-chat", base_url=f"{scheme}://127.0.0.1:{port}/v1")
+        verdict = await verdict_on(at, transports.wire(http2=http2), 1.0)
+    assert verdict.outcome is Outcome.CONNECT_TIMEOUT
+
+
+@pytest.mark.parametrize("http2", [False, True])
+async def test_who_hangs_is_to_blame_in_every_phase(
+    transports: Transports, serve: Serve, http2: bool
+) -> None:
+    wire, url = transports.wire(http2=http2), serve(lambda peer: peer.hang()).url("/v1")
+    hangs = look_of("openai-chat", base_url=url)
+    assert (await verdict_on(hangs, wire, 1.0)).outcome is Outcome.TOTAL_TIMEOUT
+    shakes_no_hand = look_of("openai-chat", base_url=url.replace("http:", "https:"))
+    assert (await verdict_on(shakes_no_hand, wire, 1.0)).outcome is Outcome.CONNECT_TIMEOUT
+
+
+async def test_a_wait_for_a_dead_address_is_not_ours(named: Named, names: NameServer, serve: Serve) -> None:
+    server = serve(lambda peer: peer.hang())
+    with full_backlog(socket.AF_INET6, server.port) as port:
+        names.names["half.test"] = Zone(a=["127.0.0.1"], aaaa=["::1"])
+        at = look_of("openai-chat", base_url=f"http://half.test:{port}/v1")
+        verdict = await verdict_on(at, named(), 1.0)
+    assert verdict.outcome is Outcome.TOTAL_TIMEOUT
