@@ -380,7 +380,13 @@ class Schedule:
         A coroutine gets a task of its own and is not begun again before it has ended.
         """
         interval = Span(round(seconds * SECOND))
-        self._beats.arm(Grid(interval, Span(self._now() % interval)), _Chore(work, self._chores))
+
+        def due() -> Awaitable[None] | None:
+            # Whoever wakes first after a stall deals with it, before anything is done at the new time.
+            self._moment()
+            return work()
+
+        self._beats.arm(Grid(interval, Span(self._now() % interval)), _Chore(due, self._chores))
 
     def finished(self, endpoint: str) -> None:
         """The pipeline tells that an endpoint's probe is over and its result on the way to the store.

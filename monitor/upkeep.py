@@ -106,6 +106,9 @@ class Upkeep:
         """Time passed: silence, rules that clear, reminders, maintenance that begins or ends."""
         now = self._ticked = self._now()
         self._hush(now)
+        self._age(now)
+
+    def _age(self, now: Instant) -> None:
         for endpoint, rules in self._rules.items():
             if needs_tick(self._writer.belief(endpoint), rules, now):
                 self._writer.record(endpoint, Tick())
@@ -146,6 +149,8 @@ class Upkeep:
 
     def stood_still(self) -> None:
         """The host slept, or we did, until now."""
+        # First, or maintenance that ended meanwhile would tell of a state that nobody has seen since.
+        self._age(self._now())
         self.catch_up(self._ticked)
 
     def catch_up(self, since: Instant) -> None:
@@ -169,7 +174,7 @@ class Upkeep:
                 self._turn(endpoint, on=False, at=ended)
                 meant = [(start, end) for start, end in meant if start > ended]
             # Slots that were dealt with when nobody knew of it stay as they are.
-            first = Instant(accounted.get(endpoint, Instant(-1)) + 1)
+            first = min(Instant(accounted.get(endpoint, Instant(-1)) + 1), now)
             self._pass(endpoint, [(max(start, first), end) for start, end in meant], now)
 
     def _pass(self, endpoint: str, meant: Iterable[tuple[Instant, Instant]], now: Instant) -> None:

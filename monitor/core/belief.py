@@ -880,7 +880,17 @@ def _removed(draft: _Draft) -> None:
     if belief.misconfigured is not None:
         _end(draft, belief.misconfigured, alert.closed, why)
     _forget_state(draft, draft.now, why)
-    draft.belief = replace(draft.belief, runs=Runs(), holding={}, incident=None, misconfigured=None, quiet={})
+    draft.belief = replace(
+        draft.belief,
+        runs=Runs(),
+        holding={},
+        incident=None,
+        misconfigured=None,
+        quiet={},
+        last_outcome=None,
+        last_detail=None,
+        last_request_id=None,
+    )
 
 
 def _end(

@@ -62,8 +62,6 @@ class Usage:
 
 ADDED_TOKENS = 100_000
 """More than any gateway puts around our prompt."""
-TOKENS_OF_CHARACTER = 4
-"""A token holds a byte at least, and a character has four at most."""
 TIMES_ALLOWED = 4
 """Some count what they think beside our limit."""
 HIDDEN_TOKENS = 32 * 1024
@@ -72,17 +70,15 @@ TOKENS_A_SECOND = 10_000
 """Some three times as many as the fastest model is known to generate."""
 
 
-def can_be_true(
-    usage: Usage, *, prompt_characters: int, allowed: int | None, received: int, seconds: float
-) -> bool:
+def can_be_true(usage: Usage, *, sent: int, allowed: int | None, received: int, seconds: float) -> bool:
     """Whether a server may have counted so many tokens: they are money, and its word alone is no proof.
 
-    We allowed so many (None: that is not known); so many bytes of body were `received`, so many `seconds`
-    after the request. A server may think in secret, and mind no limit, but not without taking its time.
+    We `sent` so many bytes of body and allowed so many tokens (None: that is not known); so many bytes of
+    body were `received`, so many `seconds` after the request. A token holds a byte at least. A server may
+    think in secret, and mind no limit, but not without taking its time.
     """
     generated = max(TIMES_ALLOWED * (allowed or 0), received, HIDDEN_TOKENS, round(seconds * TOKENS_A_SECOND))
-    fed = ADDED_TOKENS + prompt_characters * TOKENS_OF_CHARACTER
-    return (usage.input_tokens or 0) <= fed and (usage.output_tokens or 0) <= generated
+    return (usage.input_tokens or 0) <= ADDED_TOKENS + sent and (usage.output_tokens or 0) <= generated
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -45,6 +45,12 @@ _QUOTA_SAID = re.compile(
     r"|budget has been exceeded|payment required|recharge|per[ -]day",
     re.IGNORECASE,
 )
+_EMPTY_SAID = re.compile(
+    r"insufficient[ _](quota|balance|credit|fund)|balance (is )?(too low|insufficient|not enough)"
+    r"|payment required",
+    re.IGNORECASE,
+)
+"""Whatever else is said beside it."""
 _SOON = re.compile(
     r"(?<![^\W_])per[ _-](minute|second|min\b|sec\b)|per(minute|second)|/ ?(minute|second|min\b|sec\b)"
     r"|\b([io]?tpm|rpm|rps)\b",
@@ -80,6 +86,8 @@ def is_quota(error: VendorError | None) -> bool:
     if error is None or _tells(error, _QUOTA):
         return error is not None
     said = _said(error)
+    if _EMPTY_SAID.search(said):
+        return True
     # Google says when to come back where that is soon.
     if (_SOON.search(said) or error.retry_s) and not _LATE.search(said):
         return False

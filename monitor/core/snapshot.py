@@ -171,10 +171,11 @@ def standing(belief: Belief | None, interval: Span, now: Instant, *, stale: bool
 
 
 def _why(belief: Belief) -> str:
-    """The reason of its state; where it never worked, what came of the newest look."""
-    if belief.state is not State.UNKNOWN or belief.last_outcome is None:
+    """The reason of its state; where it is unknown, what keeps it so."""
+    last = belief.last_outcome
+    if belief.state is not State.UNKNOWN or last is None:
         return belief.reason
-    if belief.since and belief.last_outcome is not Outcome.RATE_LIMITED:
+    if belief.since and last.blame not in (Blame.THROTTLED, Blame.CONFIG, Blame.MONITOR):
         return belief.reason
     return f"no working look yet, last: {_last_look(belief)}"
 

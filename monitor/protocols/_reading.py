@@ -305,7 +305,7 @@ class Conversation:
         usage_asked: bool = True,
     ) -> Observation:
         """The facts, once the exchange is over."""
-        usage = self._believed(self.dialect.usage(reading.usage), reading, prompt_characters)
+        usage = self._believed(self.dialect.usage(reading.usage), reading)
         if usage is not None and reading.timeline.tokens and not usage.output_tokens:
             usage = replace(usage, output_tokens=None)
         told = None if reading.error is None else reading.error.request_id
@@ -339,14 +339,14 @@ class Conversation:
             trace=reading.trace,
         )
 
-    def _believed(self, usage: Usage | None, reading: Reading, prompt_characters: int) -> Usage | None:
+    def _believed(self, usage: Usage | None, reading: Reading) -> Usage | None:
         """None where it cannot be true: then it is as good as none."""
         line = reading.timeline
         if usage is None or line.end is None or line.request_sent is None:
             return None
         true = can_be_true(
             usage,
-            prompt_characters=prompt_characters,
+            sent=reading.trace.sent,
             allowed=self.tokens_allowed,
             received=reading.trace.received,
             seconds=line.end - line.request_sent,

@@ -54,6 +54,7 @@ def test_too_fast_is_no_empty_wallet_whatever_the_message_talks_of(said):
         error(type="RESOURCE_EXHAUSTED", reasons=("RequestsPerDay", "RequestsPerMinute")),
         error(type="invalid_request_error", message="Your credit balance is too low to access the API."),
         error(message="Insufficient Balance"),
+        error(message="Your credit balance is too low. Your plan allows 5 RPM until you add credits."),
         error(message="Rate limit exceeded: free-models-per-day. Add 10 credits to unlock 1000"),
         error(message="This account has no credits left"),
         error(message="You have reached your monthly spending limit"),

@@ -64,8 +64,10 @@ def test_who_never_worked_is_told_with_what_came_of_the_newest_look():
     bare = replace(never, last_detail=None)
     assert standing(bare, EVERY, NOW).reason == "no working look yet, last: auth_failed"
     silent = replace(UP, state=State.UNKNOWN, since=NOW, reason="nothing heard for 3 intervals")
-    again = replace(silent, last_outcome=Outcome.AUTH_FAILED, last_detail="status is 401")
-    assert standing(again, EVERY, NOW).reason == "nothing heard for 3 intervals"
+    failed = replace(silent, last_outcome=Outcome.HTTP_5XX, last_detail="status is 503")
+    assert standing(failed, EVERY, NOW).reason == "nothing heard for 3 intervals"
+    revoked = replace(silent, last_outcome=Outcome.AUTH_FAILED, last_detail="status is 401")
+    assert standing(revoked, EVERY, NOW).reason == "no working look yet, last: auth_failed: status is 401"
 
 
 def test_a_wait_that_no_server_can_ask_for_is_a_clock_of_ours_that_was_set_back():

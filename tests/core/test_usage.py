@@ -27,7 +27,7 @@ def test_what_a_server_may_have_counted_is_believed(
     fed: int | None, generated: int | None, seconds: float, received: int
 ) -> None:
     usage = Usage(input_tokens=fed, output_tokens=generated)
-    assert can_be_true(usage, prompt_characters=150, allowed=ALLOWED, received=received, seconds=seconds)
+    assert can_be_true(usage, sent=150, allowed=ALLOWED, received=received, seconds=seconds)
 
 
 @pytest.mark.parametrize(
@@ -36,9 +36,9 @@ def test_what_a_server_may_have_counted_is_believed(
 )
 def test_what_nobody_can_have_generated_is_not_believed(fed: int, generated: int | None) -> None:
     usage = Usage(input_tokens=fed, output_tokens=generated)
-    assert not can_be_true(usage, prompt_characters=150, allowed=ALLOWED, received=9_000, seconds=30.0)
+    assert not can_be_true(usage, sent=150, allowed=ALLOWED, received=9_000, seconds=30.0)
 
 
 def test_a_long_prompt_may_count_as_long() -> None:
     usage = Usage(input_tokens=1_000_000, output_tokens=5)
-    assert can_be_true(usage, prompt_characters=900_000, allowed=ALLOWED, received=9_000, seconds=1.0)
+    assert can_be_true(usage, sent=900_000, allowed=ALLOWED, received=9_000, seconds=1.0)

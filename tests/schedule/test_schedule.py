@@ -359,6 +359,26 @@ def test_probes_that_ran_during_a_suspension_are_told_of(how) -> None:  # type: 
     assert [ran for _, ran in watched.suspended] == [{GPT}]
 
 
+@pytest.mark.parametrize("after_s", [10.0, 10.3, 10.7])
+@pytest.mark.parametrize("how", [World.stop, World.sleep])
+def test_housekeeping_begins_after_a_suspension_is_told_of(how, after_s: float) -> None:  # type: ignore[no-untyped-def]
+    world = World()
+    watched = Watched(world)
+    seen: list[tuple[Instant, int]] = []
+
+    async def story() -> None:
+        watched.watch([MINUTELY])
+        watched.schedule.every(1, lambda: seen.append((world.now(), len(watched.suspended))))
+        await asyncio.sleep(after_s)
+        how(world, 600)
+        await asyncio.sleep(10)
+        await watched.stop()
+
+    world.run(story)
+    assert {told for at, told in seen if at < after(600)} == {0}
+    assert {told for at, told in seen if at >= after(600)} == {1}
+
+
 def test_after_sleep_the_next_slot_is_in_time() -> None:
     world = World()
     watched = Watched(world)

@@ -9,7 +9,7 @@ import pytest
 
 from monitor import clock
 from monitor.config.maintenance import Maintenance
-from monitor.core.belief import Belief, Quiet, QuietSpan
+from monitor.core.belief import Belief, Quiet, QuietSpan, State
 from monitor.core.instant import HOUR, MINUTE, Instant, Span, as_datetime
 from monitor.core.slots import Gap, GapReason
 from monitor.core.step import Checkpoint
@@ -34,6 +34,7 @@ class Watchman:
     folder: Path
     planned: tuple[Maintenance, ...] = (DAILY,)
     held: Instant | None = None
+    state: State = State.UNKNOWN
     accounted: Instant = START
     now: Instant = START
     writer: Writer = field(init=False)
@@ -47,7 +48,9 @@ class Watchman:
             spool=Spool(self.folder / "spool"),
             known=Checkpoint(
                 at=START,
-                beliefs={ENDPOINT: Belief(endpoint=ENDPOINT, quiet=quiet)},
+                beliefs={
+                    ENDPOINT: Belief(endpoint=ENDPOINT, state=self.state, classified=START, quiet=quiet)
+                },
                 accounted={ENDPOINT: self.accounted},
             ),
             rules={ENDPOINT: rules()},
@@ -137,6 +140,14 @@ async def test_what_the_config_planned_ends_without_the_database(tmp_path: Path)
     watchman.now = Instant(NIGHT + 3 * HOUR)
     watchman.upkeep.tick()
     assert watchman.hours == [(0, 3)]
+
+
+async def test_who_slept_through_the_end_tells_of_no_state_that_nobody_has_seen_since(tmp_path: Path) -> None:
+    watchman = Watchman(tmp_path, held=NIGHT, state=State.DOWN).announce()
+    watchman.now = Instant(NIGHT + 9 * HOUR)
+    watchman.upkeep.stood_still()
+    belief = watchman.writer.belief(ENDPOINT)
+    assert (belief.state, belief.incident, belief.quiet) == (State.UNKNOWN, None, {})
 
 
 async def test_what_passed_while_the_host_slept_is_in_no_gap_and_the_rest_is(tmp_path: Path) -> None:
