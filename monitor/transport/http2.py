@@ -148,6 +148,7 @@ class _Asking:
             raise WireFault(self._blamed(self._late()), monotonic()) from None
         finally:
             if line.request_sent is None:
+                self._break_off()
                 self._count_own()
         if self._proxy is not None and response.status_code == 407:
             raise WireFault(login_wanted(self._proxy, Phase.HEADERS), monotonic())
@@ -340,6 +341,14 @@ class _Asking:
         self._began += waited
         self._limit = min(self._limit + waited, self.limits.deadline)
         self._reschedule()
+
+    def _break_off(self) -> None:
+        """A step that never came to its end took their time, not ours."""
+        line, took = self.timeline, monotonic() - self._began
+        if self._phase is Phase.CONNECT and line.connect_s is None:
+            line.connect_s = took
+        elif self._phase is Phase.TLS and line.tls_s is None and self._turn is not None:
+            line.tls_s = took
 
     def _count_own(self) -> None:
         """What has passed so far and belongs to no phase."""

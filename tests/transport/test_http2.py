@@ -358,12 +358,16 @@ async def test_connecting_fails_as_it_does_without(
         seen = await look(wire, f"https://127.0.0.1:{port}/", connect_s=0.3)
     assert (outcome(seen), seen.phase) == ("connect_timeout", "connect")
     assert seen.took < 0.8
+    assert seen.timeline.connect_s is not None
+    assert seen.timeline.connect_s > 0.25
     seen = await look(wire, serve(answers(OK), context=certificates.expired).url(host="localhost"))
     assert (outcome(seen), seen.text) == ("tls_failure", "the certificate of localhost has expired")
     seen = await look(wire, serve(lambda peer: peer.send(OK)).url().replace("http:", "https:"))
     assert (outcome(seen), seen.phase) == ("tls_failure", "tls")
     seen = await look(wire, serve(Peer.hang).url().replace("http:", "https:"), connect_s=0.3)
     assert (outcome(seen), seen.phase) == ("connect_timeout", "tls")
+    assert seen.timeline.tls_s is not None
+    assert seen.timeline.tls_s > 0.25
     seen = await look(wire, "https://no-such-host.invalid/")
     assert (outcome(seen), seen.phase) == ("dns_failure", "dns")
     seen = await look(transports.wire(6, http2=True), "https://127.0.0.1/")
