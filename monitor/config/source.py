@@ -170,7 +170,8 @@ def _said(error: str, lines: list[str]) -> tuple[int, str]:
     number = int(at[1]) if at else 1
     if _DATE.search(lines[number - 1]) and text.startswith(("Expected newline", "Invalid date")):
         return number, "there is no such date or time"
-    is_closed = _TABLE.match(lines[number - 1]) and "]" in lines[number - 1]
+    table = _TABLE.match(lines[number - 1])
+    is_closed = table is not None and table[3] == table[1].replace("[", "]")
     if is_closed and text.startswith(("Expected ']", "Invalid initial")):
         return number, "no such name of a table: put what is more than letters, digits, - and _ in quotes"
     words = next((words for begin, words in _WORDS if text.startswith(begin)), None)
