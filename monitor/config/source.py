@@ -18,6 +18,8 @@ from monitor.config.problem import ConfigError, KeyPath, Problem, key_path
 _AT = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)$")
 _STATEMENT = re.compile(r"""\s*(?:[\w.-]|"[^"]*"|'[^']*')+\s*=""", re.ASCII)
 _TABLE = re.compile(r"""\s*(\[\[?)([^\[\]"'\\]+)(\]{0,2})\s*""")
+_BEGUN = re.compile(r"\s*(?:\[\[[\w.-]+\]\]|\[[\w.-]+\])(?=\s*[^\s,\[\]])", re.ASCII)
+_OPENED = re.compile(r"\s*(\[{1,2})")
 _TOKEN = re.compile(
     r'''"""(?:\\.|[^\\])*?(?:"{3,5}|\Z)|\'\'\'.*?(?:\'{3,5}|\Z)|"(?:\\.|[^"\\\n])*"|'[^'\n]*'|\#[^\n]*|\n|[\[\]{},=.]|[^\s"'#\[\]{},=.]+''',
     re.DOTALL,
@@ -120,7 +122,7 @@ def parse(file: str, text: str) -> Source:
 def _instead(line: str, *, alone: bool) -> tuple[str, str] | None:
     """What to go on with in place of a broken line, to ask for its keys and to be read.
 
-    None where other lines may belong to it.
+    None where other lines may belong to it, as they do to a table whose name cannot be read.
     """
     rest = re.sub(r"#.*", "", line)
     table = _TABLE.fullmatch(rest)
@@ -130,6 +132,11 @@ def _instead(line: str, *, alone: bool) -> tuple[str, str] | None:
     if rest.count("[") != rest.count("]") or rest.count("{") != rest.count("}"):
         return None
     if '"""' in rest or "'''" in rest:
+        return None
+    begun = _BEGUN.match(rest)
+    if begun:
+        return begun[0], begun[0]
+    if _OPENED.match(rest):
         return None
     key = _STATEMENT.match(line)
     if key:
@@ -170,12 +177,19 @@ def _said(error: str, lines: list[str]) -> tuple[int, str]:
     number = int(at[1]) if at else 1
     if _DATE.search(lines[number - 1]) and text.startswith(("Expected newline", "Invalid date")):
         return number, "there is no such date or time"
-    table = _TABLE.match(lines[number - 1])
-    is_closed = table is not None and table[3] == table[1].replace("[", "]")
-    if is_closed and text.startswith(("Expected ']", "Invalid initial")):
+    if _is_closed(lines[number - 1]) and text.startswith(("Expected ']", "Invalid initial")):
         return number, "no such name of a table: put what is more than letters, digits, - and _ in quotes"
+    if _BEGUN.match(lines[number - 1]) and text.startswith("Expected newline"):
+        return number, "what stands behind the name of the table belongs on a line of its own"
     words = next((words for begin, words in _WORDS if text.startswith(begin)), None)
     return number, words or text[:1].lower() + text[1:]
+
+
+def _is_closed(line: str) -> bool:
+    """It begins and ends like a table, with as many brackets."""
+    opened = _OPENED.match(line)
+    rest = re.sub(r"#.*", "", line).rstrip()
+    return opened is not None and rest.endswith(opened[1].replace("[", "]"))
 
 
 def _tokens(text: str) -> Iterator[tuple[str, int]]:
