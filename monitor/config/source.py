@@ -7,7 +7,7 @@ runs only when something is to be said, over a text that `tomllib` has accepted.
 
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -53,6 +53,8 @@ class Source:
     tree: dict[str, Any]
     problems: tuple[Problem, ...] = ()
     """Syntax errors. The tree is what remains; in the text their values are 0."""
+    unread: tuple[KeyPath, ...] = ()
+    """Where each of them stands."""
 
     @cached_property
     def _lines(self) -> dict[KeyPath, int]:
@@ -70,8 +72,7 @@ class Source:
 
     def lacks_a_line_of(self, path: KeyPath) -> bool:
         """Whether a key of that table is not in the tree, because its line could not be read."""
-        table = key_path(path)
-        return any(f"{problem.key}.".startswith(f"{table}.") for problem in self.problems)
+        return any(place[: len(path)] == path for place in self.unread)
 
     def problem(self, path: KeyPath, text: str) -> Problem:
         return Problem(self.file, self.line(path), key_path(path), text)
@@ -110,12 +111,13 @@ def parse(file: str, text: str) -> Source:
         except ValueError:  # Python refuses to read so long a number, and does not say where it is
             number, words = _longest_number(lines), "the number is too large"
         else:
-            return Source(file, "\n".join(lines), tree, tuple(_problems(file, lines, broken)))
+            unread = tuple(_places(lines, broken))
+            return Source(file, "\n".join(lines), tree, tuple(_problems(file, unread, broken)), unread)
         # Behind a broken line, what is no statement is the rest of it, and so is all that follows.
         instead = None if number in broken else _instead(lines[number - 1], alone=number - 1 not in broken)
         broken[number] = words
         if instead is None or len(broken) >= _MOST_SYNTAX_ERRORS:
-            raise ConfigError(_problems(file, lines, broken))
+            raise ConfigError(_problems(file, _places(lines, broken), broken))
         lines[number - 1], readable[number - 1] = instead
 
 
@@ -153,12 +155,18 @@ def _longest_number(lines: list[str]) -> int:
     return digits.index(max(digits)) + 1
 
 
-def _problems(file: str, lines: list[str], broken: Mapping[int, str]) -> Iterator[Problem]:
+def _problems(file: str, places: Iterable[KeyPath], broken: Mapping[int, str]) -> Iterator[Problem]:
+    for place, (number, words) in zip(places, broken.items(), strict=True):
+        yield Problem(file, number, key_path(place), words)
+
+
+def _places(lines: list[str], broken: Iterable[int]) -> Iterator[KeyPath]:
+    """The table or key of each broken line."""
     places = {line: path for path, line in _keys("\n".join(lines))}
-    for number, words in broken.items():
+    for number in broken:
         # What is neither a statement nor a table may be anything: then only the table is named.
         named = (line for line in range(number, 0, -1) if line in places and _is_named(lines, line, number))
-        yield Problem(file, number, key_path(places.get(next(named, 0), ())), words)
+        yield places.get(next(named, 0), ())
 
 
 def _is_named(lines: list[str], line: int, broken: int) -> bool:
