@@ -250,7 +250,7 @@ HOLE = "\0"
 """Stands in a URL for a secret that is not known yet."""
 _SERVER = re.compile(
     r"(?:[^:/]*(?::[^@]*)?@)?"  # user:password@
-    r"(?:\[[0-9A-Fa-f:.]+\]|[^/:?\[\]@]*)"  # host, or several
+    r"(?:\[[0-9A-Fa-f:.]+(?:%[^\]/?]+)?\]|[^/:?\[\]@]*)"  # host, one of a single link too, or several
     rf"(?::(?P<port>[0-9]{{0,5}}|{HOLE}))?"
     r"(?:[/?].*)?",
     re.DOTALL,
