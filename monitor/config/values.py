@@ -130,7 +130,8 @@ def _usd(value: object) -> Decimal:
         raise ValueError(f'{value} would be rounded: put it in quotes, "{value}"')
     if isinstance(value, bool) or not isinstance(value, int | str):
         raise ValueError(f'{quoted(value)} is not an amount of dollars such as "0.10"')
-    if not _AMOUNT.fullmatch(str(value)):
+    # Python refuses to write so long a number.
+    if (isinstance(value, int) and abs(value) >= 10**_MOST_DIGITS) or not _AMOUNT.fullmatch(str(value)):
         raise ValueError(f'{quoted(value)} is not an amount of dollars such as "0.10"')
     amount = Decimal(value)
     if amount > 1_000_000 or amount != round(amount, 6):
