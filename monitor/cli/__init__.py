@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
+from typing import TextIO
 
 import click
 
@@ -143,16 +144,19 @@ def _open_what_is_closed() -> None:
             setattr(sys, name, os.fdopen(number, "w"))
 
 
-def _print_no_more() -> None:
-    """Python would complain of what is left when it flushes at its exit."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def _print_no_more(stream: TextIO | None = None) -> None:
+    """Python would complain of what is left in it, stdout unless it is named, when it flushes at its exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), (stream or sys.stdout).fileno())
 
 
 def _fail(error: Exception, given: Sequence[str]) -> int:
     """Say what went wrong; returns the exit code for it."""
     lines, code = _told(error)
-    for line in lines:
-        click.echo(line, err=True)
+    try:
+        for line in lines:
+            click.echo(line, err=True)
+    except OSError:  # nobody reads it; then the exit code has to say it alone
+        _print_no_more(sys.stderr)
     return UNDECIDED if _command(given) == "probe" else code
 
 

@@ -28,7 +28,7 @@ def host_and_port(text: str, port: int | None = None) -> tuple[str, int]:
         number = rest if colon else None
         if ":" in rest:
             raise ValueError(f"{quoted(text)} cannot be read: write it as {form}")
-        if not is_address(host, 4) and not is_name(host):
+        if not is_address(host, 4) and not _is_host_name(host):
             raise ValueError(f"{quoted(host)} is neither a name nor an address: write it as {form}")
     if number is None and port is not None:
         return host, port
@@ -53,9 +53,18 @@ def is_address(text: str, version: int | None = None) -> bool:
 
 def is_name(text: str) -> bool:
     """It can stand in the DNS: letters, digits, `-` and `_` between dots. `256.1.1.1` is a slip, no name."""
-    labels = text.removesuffix(".").split(".")
+    return _is_host_name(text) and not _labels(text)[-1].isdigit()
+
+
+def _is_host_name(text: str) -> bool:
+    """The same, or a name like `node.0` that a file of hosts or a network of containers may know."""
+    labels = _labels(text)
     fits = len(text) <= _LONGEST_NAME and all(_LABEL.fullmatch(label) for label in labels)
-    return fits and not labels[-1].isdigit()
+    return fits and not all(label.isdigit() for label in labels)
+
+
+def _labels(text: str) -> list[str]:
+    return text.removesuffix(".").split(".")
 
 
 def _with_port(text: str) -> str:
@@ -78,7 +87,7 @@ def _server(text: str) -> str:
 
 
 def _host(text: str) -> str:
-    if not is_address(text) and not is_name(text):
+    if not is_address(text) and not _is_host_name(text):
         raise ValueError(f'{quoted(text)} is no name of a server such as "acme.example"')
     return text
 

@@ -125,9 +125,8 @@ class Watchlist:
         """The settings of a protocol; None if there is none of that name, which is refused."""
         if isinstance(name, str) and name in self.protocols:
             return self.protocols[name]
-        self.found.refuse(
-            path, f"there is no protocol {quoted(name)}; {suggestion(str(name), self.protocols)}"
-        )
+        near = suggestion(name if isinstance(name, str) else "", self.protocols)
+        self.found.refuse(path, f"there is no protocol {quoted(name)}; {near}")
         return None
 
     def _of_others(self, key: str) -> str | None:
@@ -327,8 +326,9 @@ class _Group:
             flat.setdefault("model_id", flat.get("model"))
             flat.setdefault("name", _UNNAMED)  # it lacks a model, which is to be said once
         flat.setdefault("slug", slug or _UNNAMED)
-        flat |= {"id": f"{self._name}/{slug}", "provider": self._name, "provider_name": self._shown}
-        if slug:
+        named = slug if isinstance(slug, str) else _UNNAMED  # it is refused, and may be too long to show
+        flat |= {"id": f"{self._name}/{named}", "provider": self._name, "provider_name": self._shown}
+        if slug and isinstance(slug, str):
             key = next((key for key in ("slug", *told) if key in place.tree), None)
             path = (*place.path, key) if key else place.path
             self._watch.claim(flat["id"], place.path, path, "write another slug")

@@ -106,8 +106,8 @@ def merged(base: Tree, over: Tree, shape: Shape) -> dict[str, Any]:
         elif value is False and not inner.switch:
             _switch_off(out, name, inner)
         elif inner.table and isinstance(value, dict):
-            below = out.get(name)
-            out[name] = merged(_unlike(below, value) if name == "headers" else below or {}, value, inner)
+            below = _table(out, name)
+            out[name] = merged(_unlike(below, value) if name == "headers" else below, value, inner)
         else:
             out[name] = value
     return out
@@ -115,7 +115,7 @@ def merged(base: Tree, over: Tree, shape: Shape) -> dict[str, Any]:
 
 def _switch_off(out: dict[str, Any], name: str, shape: Shape) -> None:
     if name == "alert":
-        out[name] = {**(out.get(name) or {}), "channels": []}  # an endpoint without alerts tells nobody
+        out[name] = {**_table(out, name), "channels": []}  # an endpoint without alerts tells nobody
     elif name == "channels":
         out[name] = False  # nobody, or everybody? Validation asks for a list
     elif shape.optional:
@@ -126,10 +126,16 @@ def _switch_off(out: dict[str, Any], name: str, shape: Shape) -> None:
         out[name] = False  # it cannot be switched off, and validation says so
 
 
-def _unlike(headers: Tree | None, nearer: Tree) -> dict[str, Any]:
+def _table(tree: Tree, name: str) -> Tree:
+    """The table of that name; empty where there is none, or something else, which is refused elsewhere."""
+    table = tree.get(name)
+    return table if isinstance(table, dict) else {}
+
+
+def _unlike(headers: Tree, nearer: Tree) -> dict[str, Any]:
     """Headers without those that the nearer ones replace; their names have no case."""
     replaced = {name.lower() for name in nearer}
-    return {name: value for name, value in (headers or {}).items() if name.lower() not in replaced}
+    return {name: value for name, value in headers.items() if name.lower() not in replaced}
 
 
 def origin(levels: Sequence[Level], keys: KeyPath) -> KeyPath:

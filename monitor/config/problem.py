@@ -9,6 +9,8 @@ KeyPath = tuple[str | int, ...]
 
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
 _LONGEST = 40
+_LONGEST_NAME = 100
+_WORDS = re.compile(r"(?:[A-Za-z]{1,16}|[A-Za-z0-9]{1,8})(?:[._-]+(?:[A-Za-z]{1,16}|[A-Za-z0-9]{1,8}))*")
 _TELLING = re.compile(
     r"""://                                              # a URL, whose path or login is often a key
     | :[^@\s]+@ | :\s                                    # a login; a header written as one text
@@ -69,9 +71,15 @@ def key_path(path: KeyPath) -> str:
 
 
 def _key(part: str) -> str:
-    if tells_too_much(part):
+    if tells_too_much(part) and not _is_long_name(part):
         return "…"
     return part if _BARE.fullmatch(part) else f'"{visible(part)}"'
+
+
+def _is_long_name(part: str) -> bool:
+    """Words and short numbers, with a break between them as random letters hardly have it."""
+    fits = len(part) <= _LONGEST_NAME and _WORDS.fullmatch(part) is not None
+    return fits and _TELLING.search(part) is None
 
 
 def visible(text: str) -> str:

@@ -55,9 +55,15 @@ def broken(
 
 
 def _is_boundless(endpoint: EndpointSettings) -> bool:
-    """An answer costs money, and nothing limits how much."""
+    """An answer costs money, and nothing limits how much.
+
+    Not where its protocol refuses to leave the limit out: the mend for that mends this.
+    """
     paid = endpoint.price is not None and endpoint.price.output > 0
-    return isinstance(endpoint, ModelSettings) and endpoint.longest_answer is None and paid
+    if not isinstance(endpoint, ModelSettings) or endpoint.longest_answer is not None or not paid:
+        return False
+    omitting = endpoint.model_copy(update={"omit": (endpoint.limit_field,)})
+    return all(keys != ("omit",) for keys, _ in omitting.objections())
 
 
 def unknown_channels(names: tuple[str, ...], channels: Mapping[str, object]) -> Iterator[Objection]:

@@ -7,7 +7,7 @@ runs only when something is to be said, over a text that `tomllib` has accepted.
 
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +18,8 @@ from monitor.config.problem import ConfigError, KeyPath, Problem, key_path
 _AT = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)$")
 _STATEMENT = re.compile(r"""\s*(?:[\w.-]|"[^"]*"|'[^']*')+\s*=""", re.ASCII)
 _TABLE = re.compile(r"""\s*(\[\[?)([^\[\]"'\\]+)(\]{0,2})\s*""")
+_BEGUN = re.compile(r"\s*(?:\[\[[\w.-]+\]\]|\[[\w.-]+\])(?=\s*[^\s,\[\]])", re.ASCII)
+_OPENED = re.compile(r"\s*(\[{1,2})")
 _TOKEN = re.compile(
     r'''"""(?:\\.|[^\\])*?(?:"{3,5}|\Z)|\'\'\'.*?(?:\'{3,5}|\Z)|"(?:\\.|[^"\\\n])*"|'[^'\n]*'|\#[^\n]*|\n|[\[\]{},=.]|[^\s"'#\[\]{},=.]+''',
     re.DOTALL,
@@ -51,6 +53,8 @@ class Source:
     tree: dict[str, Any]
     problems: tuple[Problem, ...] = ()
     """Syntax errors. The tree is what remains; in the text their values are 0."""
+    unread: tuple[KeyPath, ...] = ()
+    """Where each of them stands."""
 
     @cached_property
     def _lines(self) -> dict[KeyPath, int]:
@@ -68,8 +72,7 @@ class Source:
 
     def lacks_a_line_of(self, path: KeyPath) -> bool:
         """Whether a key of that table is not in the tree, because its line could not be read."""
-        table = key_path(path)
-        return any(f"{problem.key}.".startswith(f"{table}.") for problem in self.problems)
+        return any(place[: len(path)] == path for place in self.unread)
 
     def problem(self, path: KeyPath, text: str) -> Problem:
         return Problem(self.file, self.line(path), key_path(path), text)
@@ -108,19 +111,20 @@ def parse(file: str, text: str) -> Source:
         except ValueError:  # Python refuses to read so long a number, and does not say where it is
             number, words = _longest_number(lines), "the number is too large"
         else:
-            return Source(file, "\n".join(lines), tree, tuple(_problems(file, lines, broken)))
+            unread = tuple(_places(lines, broken))
+            return Source(file, "\n".join(lines), tree, tuple(_problems(file, unread, broken)), unread)
         # Behind a broken line, what is no statement is the rest of it, and so is all that follows.
         instead = None if number in broken else _instead(lines[number - 1], alone=number - 1 not in broken)
         broken[number] = words
         if instead is None or len(broken) >= _MOST_SYNTAX_ERRORS:
-            raise ConfigError(_problems(file, lines, broken))
+            raise ConfigError(_problems(file, _places(lines, broken), broken))
         lines[number - 1], readable[number - 1] = instead
 
 
 def _instead(line: str, *, alone: bool) -> tuple[str, str] | None:
     """What to go on with in place of a broken line, to ask for its keys and to be read.
 
-    None where other lines may belong to it.
+    None where other lines may belong to it, as they do to a table whose name cannot be read.
     """
     rest = re.sub(r"#.*", "", line)
     table = _TABLE.fullmatch(rest)
@@ -130,6 +134,11 @@ def _instead(line: str, *, alone: bool) -> tuple[str, str] | None:
     if rest.count("[") != rest.count("]") or rest.count("{") != rest.count("}"):
         return None
     if '"""' in rest or "'''" in rest:
+        return None
+    begun = _BEGUN.match(rest)
+    if begun:
+        return begun[0], begun[0]
+    if _OPENED.match(rest):
         return None
     key = _STATEMENT.match(line)
     if key:
@@ -146,12 +155,18 @@ def _longest_number(lines: list[str]) -> int:
     return digits.index(max(digits)) + 1
 
 
-def _problems(file: str, lines: list[str], broken: Mapping[int, str]) -> Iterator[Problem]:
+def _problems(file: str, places: Iterable[KeyPath], broken: Mapping[int, str]) -> Iterator[Problem]:
+    for place, (number, words) in zip(places, broken.items(), strict=True):
+        yield Problem(file, number, key_path(place), words)
+
+
+def _places(lines: list[str], broken: Iterable[int]) -> Iterator[KeyPath]:
+    """The table or key of each broken line."""
     places = {line: path for path, line in _keys("\n".join(lines))}
-    for number, words in broken.items():
+    for number in broken:
         # What is neither a statement nor a table may be anything: then only the table is named.
         named = (line for line in range(number, 0, -1) if line in places and _is_named(lines, line, number))
-        yield Problem(file, number, key_path(places.get(next(named, 0), ())), words)
+        yield places.get(next(named, 0), ())
 
 
 def _is_named(lines: list[str], line: int, broken: int) -> bool:
@@ -170,11 +185,19 @@ def _said(error: str, lines: list[str]) -> tuple[int, str]:
     number = int(at[1]) if at else 1
     if _DATE.search(lines[number - 1]) and text.startswith(("Expected newline", "Invalid date")):
         return number, "there is no such date or time"
-    is_closed = _TABLE.match(lines[number - 1]) and "]" in lines[number - 1]
-    if is_closed and text.startswith(("Expected ']", "Invalid initial")):
+    if _is_closed(lines[number - 1]) and text.startswith(("Expected ']", "Invalid initial")):
         return number, "no such name of a table: put what is more than letters, digits, - and _ in quotes"
+    if _BEGUN.match(lines[number - 1]) and text.startswith("Expected newline"):
+        return number, "what stands behind the name of the table belongs on a line of its own"
     words = next((words for begin, words in _WORDS if text.startswith(begin)), None)
     return number, words or text[:1].lower() + text[1:]
+
+
+def _is_closed(line: str) -> bool:
+    """It begins and ends like a table, with as many brackets."""
+    opened = _OPENED.match(line)
+    rest = re.sub(r"#.*", "", line).rstrip()
+    return opened is not None and rest.endswith(opened[1].replace("[", "]"))
 
 
 def _tokens(text: str) -> Iterator[tuple[str, int]]:

@@ -130,7 +130,8 @@ def _usd(value: object) -> Decimal:
         raise ValueError(f'{value} would be rounded: put it in quotes, "{value}"')
     if isinstance(value, bool) or not isinstance(value, int | str):
         raise ValueError(f'{quoted(value)} is not an amount of dollars such as "0.10"')
-    if not _AMOUNT.fullmatch(str(value)):
+    # Python refuses to write so long a number.
+    if (isinstance(value, int) and abs(value) >= 10**_MOST_DIGITS) or not _AMOUNT.fullmatch(str(value)):
         raise ValueError(f'{quoted(value)} is not an amount of dollars such as "0.10"')
     amount = Decimal(value)
     if amount > 1_000_000 or amount != round(amount, 6):
@@ -250,7 +251,7 @@ HOLE = "\0"
 """Stands in a URL for a secret that is not known yet."""
 _SERVER = re.compile(
     r"(?:[^:/]*(?::[^@]*)?@)?"  # user:password@
-    r"(?:\[[0-9A-Fa-f:.]+\]|[^/:?\[\]@]*)"  # host, or several
+    r"(?:\[[0-9A-Fa-f:.]+(?:%[^\]/?]+)?\]|[^/:?\[\]@]*)"  # host, one of a single link too, or several
     rf"(?::(?P<port>[0-9]{{0,5}}|{HOLE}))?"
     r"(?:[/?].*)?",
     re.DOTALL,

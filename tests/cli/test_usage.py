@@ -199,6 +199,20 @@ def test_a_reader_that_goes_away_does_not_make_a_probe_good(write, tmp_path):
     assert ended.stderr == ""
 
 
+@pytest.mark.parametrize("errors", ["", "2>/dev/full"])
+@pytest.mark.parametrize(("words", "status"), [("check", 2), ("probe acme/one", 3), ("status", 2)])
+def test_who_does_not_read_what_is_wrong_still_gets_the_exit_code(words, status, errors, write, tmp_path):
+    path = write("[sit]\n")
+    ours, theirs = os.pipe()
+    os.close(ours)
+    told = subprocess.run(
+        ["bash", "-c", f"exec {sys.executable} -m monitor {words} --config {path} {errors}"],
+        env=environment(), cwd=tmp_path, stdout=subprocess.PIPE, stderr=theirs, text=True, check=False,
+    )  # fmt: skip
+    os.close(theirs)
+    assert (told.returncode, told.stdout) == (status, "")
+
+
 def test_a_full_disk_is_one_line(tmp_path):
     told = shell(f"{sys.executable} -m monitor schema >/dev/full", tmp_path)
     assert (told.returncode, told.stderr) == (1, "the output cannot be written: No space left on device\n")

@@ -2,8 +2,12 @@
 
 from decimal import Decimal
 
+import pytest
+
 from monitor.config.cost import price_of, projected
-from tests.config.files import CHAT, ENDPOINT, loaded
+from monitor.config.load import ConfigError, load
+from monitor.protocols import settings_registry
+from tests.config.files import CHAT, ENDPOINT, NOW, loaded, written
 
 PRICE = 'price = { input = "0.10", output = "0.40", cache_read = "0.025" }\n'
 
@@ -63,3 +67,24 @@ def test_prices_stay_exact(tmp_path):
     price = price_of(loaded(tmp_path, CHAT + ENDPOINT + PRICE).endpoints[0])
     assert str(price.cache_read) == "0.025"
     assert price.blended == Decimal("0.175")
+
+
+@pytest.mark.parametrize("budget", ["", '[budget]\ndaily_usd = "5.00"\n'])
+def test_where_a_limit_cannot_be_left_out_nobody_is_told_how_to_do_without_it(tmp_path, budget):
+    text = budget + CHAT.replace("openai-chat", "anthropic").replace("/v1", "")
+    path = written(tmp_path, text + ENDPOINT + PRICE + 'omit = ["max_tokens"]')
+    with pytest.raises(ConfigError) as refusal:
+        load(path, settings_registry(), NOW)
+    (told,) = refusal.value.problems
+    assert told.text == '"max_tokens" cannot be left out: there is no probe without it'
+
+
+def test_what_else_is_left_out_wrongly_hides_no_answer_without_a_limit(tmp_path):
+    text = '[budget]\ndaily_usd = "5.00"\n' + CHAT + ENDPOINT + PRICE
+    with pytest.raises(ConfigError) as refusal:
+        load(
+            written(tmp_path, text + 'max_tokens_field = "max_tokens"\nomit = ["max_tokens", "stream"]'),
+            settings_registry(),
+            NOW,
+        )
+    assert [problem.text.partition(" ")[0] for problem in refusal.value.problems] == ["with", '"stream"']

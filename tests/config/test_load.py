@@ -148,7 +148,7 @@ def test_an_address_that_nobody_can_listen_on_is_refused(tmp_path, text):
 
 
 @pytest.mark.parametrize(
-    "host", ["127.0.0.1:54x2", "h:abc", "h:1:2", "[::1", "a:5432,b:5432", "h:123456", "h:65536"]
+    "host", ["127.0.0.1:54x2", "h:abc", "h:1:2", "[::1", "a:5432,b:5432", "h:123456", "h:65536", "[::1%]"]
 )
 def test_a_database_whose_host_or_port_cannot_be_read_is_refused(tmp_path, host):
     with pytest.raises(ConfigError, match=r"toml:2: database\.url: has a host or port that cannot be read"):
@@ -161,6 +161,7 @@ def test_a_database_whose_host_or_port_cannot_be_read_is_refused(tmp_path, host)
         "u@h/db",
         "u:p/#?:x@h:5432/db",
         "u:${env:P}@[::1]:5432/db?sslmode=require",
+        "u@[fe80::1%eth0]:5432/db",
         "/db?host=/run/postgresql",
         "h",
         "a,b/db",

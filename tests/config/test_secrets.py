@@ -283,6 +283,30 @@ def test_a_slip_in_an_ordinary_value_is_shown(text):
     assert quoted(text) == f'"{text}"'
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "azure-openai-germany-west-central-production-01",
+        "claude-3-5-sonnet-20241022-us-east-1-production-two",
+    ],
+)
+def test_a_long_name_of_words_is_shown(name):
+    assert key_path(("provider", name)) == f"provider.{name}"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ",
+        "k3v9Qm2x7Lp-Z4tB8nW1cR6_yH5dJ0sG2fA9uE7oIqT3",
+        "token-xoxb-abcdefgh-abcdefgh-abcdefgh-abcdefgh",
+        "word-" * 20 + "word",
+    ],
+)
+def test_a_long_key_that_is_no_name_of_words_is_not_shown(text):
+    assert key_path(("provider", text)) == "provider.…"
+
+
 def test_a_secret_in_a_file_that_everybody_can_read_is_refused_beside_another_mistake(tmp_path):
     headers = 'headers = { Authorization = "Bearer x", "X Title" = "a" }\n'
     with pytest.raises(ConfigError) as refusal:

@@ -106,3 +106,10 @@ def _readable(text):
 @pytest.mark.parametrize("text", ["", "\n\n", "# only a comment"])
 def test_a_file_without_keys_has_a_first_line(text):
     assert parse("x", text).line(("site",)) == 1
+
+
+def test_a_table_whose_name_is_hidden_does_not_lack_the_line_of_another():
+    one, other = "a" * 41, "b" * 41
+    source = parse("x", f"[provider.{one}]\nurl: 1\n[provider.{other}]\nurl = 1\n")
+    assert source.lacks_a_line_of(("provider", one))
+    assert not source.lacks_a_line_of(("provider", other))

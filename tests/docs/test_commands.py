@@ -1,6 +1,8 @@
 """Commands that the pages tell people to type are there."""
 
+import os
 import re
+import subprocess
 from collections.abc import Iterator
 
 import click
@@ -60,6 +62,18 @@ def test_what_make_is_told_to_do_is_in_the_makefile():
 def test_the_readme_begins_with_the_two_commands():
     first = Page(README).blocks("console")[0]
     assert [line.split("#")[0].strip() for line in first.splitlines()] == ["$ make run", "$ make test"]
+
+
+def test_an_editor_that_needs_an_option_opens_the_config():
+    (line,) = re.findall(r"^\$ (.*EDITOR.*)$", "".join(Page(README).blocks("console")), re.MULTILINE)
+    done = subprocess.run(
+        ["sh", "-c", line],
+        env={**os.environ, "EDITOR": "echo --wait"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "--wait mine/config.toml\n"
 
 
 def test_the_readme_leads_to_every_page():

@@ -21,6 +21,7 @@ def objections(protocol: str, **values: object) -> list[tuple[str, str]]:
         ("192.0.2.1:22", "192.0.2.1", 22),
         ("[::1]:5432", "::1", 5432),
         ("my_db:65535", "my_db", 65535),
+        ("node.0:6379", "node.0", 6379),
     ],
 )
 async def test_an_address_is_a_host_and_a_port(address, host, port):
@@ -33,7 +34,8 @@ async def test_an_address_is_a_host_and_a_port(address, host, port):
 @pytest.mark.parametrize(
     "address",
     ["acme.example", "acme.example:0", "acme.example:65536", "::1:22", "[::1]", "[acme]:22", ":22", "a b:22",
-     "http://acme.example:22", "acme.example:22/x", "[127.0.0.1]:22", "-a.example:22", "a..b:22", "a.example:٢٢"],
+     "http://acme.example:22", "acme.example:22/x", "[127.0.0.1]:22", "-a.example:22", "a..b:22", "a.example:٢٢",
+     "256.1.1.1:22", "127.1:22", "0:22"],
 )  # fmt: skip
 def test_what_is_no_address_is_refused(address):
     with pytest.raises(ValidationError):
@@ -111,11 +113,16 @@ async def test_an_address_is_looked_up_backwards_where_its_name_is_wanted():
     assert wire.asked == [Question("7.113.0.203.in-addr.arpa", Record.PTR)]
 
 
+def test_a_certificate_may_be_asked_of_a_name_that_ends_in_digits():
+    assert settings_of("tls", address="node.0", server_name="node.0").server_name == "node.0"
+
+
 def test_what_cannot_be_looked_up_is_objected_to():
     assert objections("dns", name="our mail") == [
         ("name", '"our mail" is no name that can be looked up: write that as query = "acme.example"')
     ]
     assert [key for key, _ in objections("dns", query="a b.example")] == ["query"]
+    assert [key for key, _ in objections("dns", name="resolver.1")] == ["name"]
     assert [key for key, _ in objections("dns", query="a.example", proxy="http://p:1")] == ["proxy"]
     assert [key for key, _ in objections("dns", query="a.example", server="9.9.9.9", ip=6)] == ["server"]
     assert objections("dns", query="_sip._tcp.acme.example.", record="SRV") == []
