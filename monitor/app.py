@@ -89,7 +89,10 @@ class Held:
     ownership: Ownership | None = None
 
     def take(self) -> Journal | None:
-        """Lock and migrate; None while another daemon holds it. Raises DatabaseAway or NewerSchema."""
+        """Lock and migrate; None while another daemon holds it.
+
+        Raises DatabaseAway, NewerSchema or UpgradeHindered.
+        """
         if self.ownership is None or not self.ownership.alive():
             self.ownership = acquire(self.database, self._migrate)
         else:
