@@ -42,7 +42,7 @@ from monitor.store import lock, migrate, prune
 from monitor.store.engine import Database, DatabaseAway
 from monitor.store.journal import Announced, Command, Journal, Stopped
 from monitor.store.lock import Deposed, Ownership, acquire, renew
-from monitor.store.spool import CHECKPOINT, REFUSED, Spool, SpoolDamaged, load_checkpoint, set_aside
+from monitor.store.spool import CHECKPOINT, Spool, SpoolDamaged, load_checkpoint, refused_of, set_aside
 from monitor.strain import Gate, Vigil, Watch
 from monitor.strain import Held as Spell
 from monitor.transport.door import Door
@@ -73,11 +73,7 @@ class Unready(Exception):
     """The daemon cannot start; the text says why and what to do."""
 
 
-class _NotYet(Exception):
-    """The daemon cannot begin at this moment; the text says why."""
-
-
-class _StandBy(_NotYet):
+class _StandBy(Exception):
     """Another daemon decides here; the text says where."""
 
 
@@ -89,7 +85,10 @@ class Held:
     ownership: Ownership | None = None
 
     def take(self) -> Journal | None:
-        """Lock and migrate; None while another daemon holds it. Raises DatabaseAway or NewerSchema."""
+        """Lock and migrate; None while another daemon holds it.
+
+        Raises DatabaseAway, NewerSchema or UpgradeHindered.
+        """
         if self.ownership is None or not self.ownership.alive():
             self.ownership = acquire(self.database, self._migrate)
         else:
@@ -229,7 +228,7 @@ class Daemon:
         while not self._end.is_set():
             try:
                 return await asyncio.to_thread(self._try_to_begin)
-            except (_NotYet, DatabaseAway) as why_not:
+            except (_StandBy, DatabaseAway) as why_not:
                 why = str(why_not)
             except SpoolDamaged as damage:
                 raise Unready(
@@ -245,7 +244,7 @@ class Daemon:
         return None
 
     def _try_to_begin(self) -> Start:
-        """In a thread. Raises DatabaseAway, _NotYet, or _StandBy while another daemon decides."""
+        """In a thread. Raises DatabaseAway, or _StandBy while another daemon decides."""
         self._claim_folder()
         try:
             self._leave_it_to_the_owner()
@@ -318,22 +317,29 @@ class Daemon:
             return
         self._spool.resume()
         count = 0
+        refused: list[Step] = []
         while not self._spool.drained:
             steps, position = self._spool.take(MOST_AT_ONCE)
             if steps:
-                self._set_aside(write_all(journal, steps))
+                refused += write_all(journal, steps)
             self._spool.taken(position)
             count += len(steps)
-        self._spool.remove()
+        self._put_spool_away(refused)
         log.info("spool.drained", steps=count)
 
-    def _set_aside(self, refused: list[Step]) -> None:
-        """What the spool held and the database does not take. Raises _NotYet while the disk is full."""
+    def _put_spool_away(self, refused: list[Step]) -> None:
+        """What the database does not take is set aside, or stays in the spool's own file while the disk
+        has no room for that. It holds up no start.
+        """
         try:
             if refused:
                 set_aside(self._state_dir, refused)
         except OSError as refusal:
-            raise _NotYet(f"{REFUSED} cannot be written (errno {refusal.errno})") from None
+            kept = refused_of(self._spool.path, self._clock.now())
+            self._spool.leave_as(kept)
+            log.error("spool.kept", file=kept.name, refused=len(refused), errno=refusal.errno)
+        else:
+            self._spool.remove()
 
     def _without_database(self) -> Checkpoint | None:
         """What was known when the database was last seen."""

@@ -25,7 +25,7 @@ from monitor.core.step import Checkpoint, Done, Known, Owed, Result, Step, remem
 from monitor.store.engine import DatabaseAway, DatabaseRefused
 from monitor.store.journal import Journal
 from monitor.store.lock import Deposed
-from monitor.store.spool import CHECKPOINT, REFUSED, Spool, save_checkpoint, set_aside
+from monitor.store.spool import CHECKPOINT, REFUSED, Spool, refused_of, save_checkpoint, set_aside
 
 log = structlog.get_logger()
 
@@ -115,6 +115,8 @@ class Writer:
         self._inbox = _Inbox()
         self._refused: list[Step] = []
         """By the database, and not set aside yet."""
+        self._kept: list[Path] = []
+        """Spools that hold some of them."""
         self._aside: asyncio.Task[None] | None = None
         self._waiting: dict[int, asyncio.Future[None]] = {}
         """By identity of the step."""
@@ -319,12 +321,15 @@ class Writer:
             self._aside = asyncio.create_task(self._set_aside())
 
     async def _set_aside(self) -> None:
-        while self._refused:
-            some = tuple(self._refused)
-            append = partial(set_aside, self._state_dir, some)
-            await self._until_taken(REFUSED, partial(self._in, self._disk, append))
-            del self._refused[: len(some)]
-            self.health.refused += len(some)
+        while self._refused or self._kept:
+            if some := tuple(self._refused):
+                append = partial(set_aside, self._state_dir, some)
+                await self._until_taken(REFUSED, partial(self._in, self._disk, append))
+                del self._refused[: len(some)]
+                self.health.refused += len(some)
+            else:
+                # In the turn of the disk: the spool may be about to get this name.
+                await self._in(self._disk, partial(self._kept.pop().unlink, missing_ok=True))
 
     def _after(self, batch: Sequence[Step]) -> None:
         """They are durable: now the world may know."""
@@ -387,20 +392,30 @@ class Writer:
         steps, position = await self._in(self._database, lambda: self._spool.take(MOST_AT_ONCE))
         if steps:
             await self._write(journal, steps)
-        if self._aside is not None:
-            # Until then they stand in the spool.
-            await self._aside
         self._spool.taken(position)
         self.health.spooled_bytes = self._spool.bytes_left
+        if self._spool.drained and self._aside is not None:
+            # Mostly it is done in a moment.
+            await asyncio.wait((self._aside,), timeout=GATHER_S)
         async with self._spool_lock:
             if not self._spool.drained:
                 return False
-            await self._in(self._disk, self._spool.remove)
+            await self._put_spool_away()
             self._spooling = False
         log.info("database.back", away_since=self.health.away_since and iso(self.health.away_since))
         self.health.away_since = None
         self.health.spooled_bytes = 0
         return True
+
+    async def _put_spool_away(self) -> None:
+        """It is drained. What was refused and not set aside yet stays on the disk, and holds up nothing."""
+        if not self._refused:
+            await self._in(self._disk, self._spool.remove)
+            return
+        kept = refused_of(self._spool.path, self._now())
+        self._kept.append(kept)
+        await self._in(self._disk, partial(self._spool.leave_as, kept))
+        log.error("spool.kept", file=kept.name, refused=len(self._refused))
 
     def _fail(self, why: Exception) -> None:
         if not self.fatal.done():

@@ -78,9 +78,9 @@ def opened(of: Config, *, readonly: bool = True) -> "Iterator[Database]":
 def refusals() -> Iterator[None]:
     """What a database says no with, as a Failure (exit 1)."""
     from monitor.store.engine import DatabaseAway, DatabaseRefused
-    from monitor.store.migrate import NewerSchema
+    from monitor.store.migrate import NewerSchema, UpgradeHindered
 
     try:
         yield
-    except (DatabaseAway, DatabaseRefused, NewerSchema) as refused:
+    except (DatabaseAway, DatabaseRefused, NewerSchema, UpgradeHindered) as refused:
         raise Failure(str(refused)) from None

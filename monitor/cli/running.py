@@ -61,7 +61,7 @@ def _watch(config: "Config") -> int:
     from monitor.cli import loading
     from monitor.store.engine import DatabaseRefused
     from monitor.store.lock import Deposed
-    from monitor.store.migrate import NewerSchema
+    from monitor.store.migrate import NewerSchema, UpgradeHindered
     from monitor.transport.waking import new_loop
     from monitor.web.process import CannotListen
 
@@ -75,7 +75,7 @@ def _watch(config: "Config") -> int:
         gc.enable()
         with asyncio.Runner(loop_factory=new_loop) as runner:
             runner.run(daemon.run())
-    except (app.Unready, CannotListen, NewerSchema, Deposed, DatabaseRefused) as refused:
+    except (app.Unready, CannotListen, NewerSchema, UpgradeHindered, Deposed, DatabaseRefused) as refused:
         raise Failure(str(refused)) from None
     except Exception:  # noqa: BLE001 - nothing is above it
         # Nobody sits at a daemon's terminal: where it broke has to stand in its log.

@@ -18,6 +18,7 @@ from monitor import shipped
 from monitor.store.engine import Database, DatabaseAway, NoDatabase
 from monitor.store.fault import unopened
 from monitor.store.lock import lock_file
+from monitor.store.views import ViewInUse
 
 UPGRADE_S = 600.0
 """Limit of one upgrade; a large table may have to be rewritten."""
@@ -30,6 +31,10 @@ _UPGRADE_KEY = int.from_bytes(b"uptoken\x02")
 
 class NewerSchema(Exception):
     """The database was upgraded by a newer program; this one must leave it alone."""
+
+
+class UpgradeHindered(Exception):
+    """Something that is not ours is in the way of an upgrade; the text says what, and what to do."""
 
 
 @functools.cache
@@ -72,7 +77,7 @@ def upgrade(database: Database) -> list[str]:
 
     Returns the versions that were added, oldest first. Several processes may do so at once:
     one works, the others wait and find it done. All or nothing. Raises DatabaseAway,
-    NewerSchema.
+    NewerSchema, UpgradeHindered.
     """
     create(database)
     found = current(database)
@@ -86,6 +91,10 @@ def upgrade(database: Database) -> list[str]:
             while (added := session.run(_upgrade, UPGRADE_S)) is None:
                 _pause(database, deadline)
             return added
+    except ViewInUse as use:
+        raise UpgradeHindered(
+            f"{database.label} cannot be upgraded: {use}; drop what depends on it, upgrade, and make it again"
+        ) from None
     finally:
         session.close()
 

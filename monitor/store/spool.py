@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from monitor.core.instant import Instant
 from monitor.core.step import (
     Checkpoint,
     Json,
@@ -116,11 +117,26 @@ class Spool:
             self.path.unlink()
             _sync_folder(self.path.parent)
 
+    def leave_as(self, path: Path) -> None:
+        """The spool is empty, but what the database refused of it is nowhere else yet: keep the file
+        under another name, which takes no room on a full disk.
+        """
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+            self.path.rename(path)
+            _sync_folder(path.parent)
+
     def close(self) -> None:
         """Let go of the file and leave it for the next process."""
         if self._file is not None:
             os.close(self._file)
             self._file = None
+
+
+def refused_of(spool: Path, at: Instant) -> Path:
+    """What a spool is called that went into the database at `at`, but for what that refused."""
+    return spool.with_name(f"refused-{at}.spool")
 
 
 def set_aside(folder: Path, steps: Iterable[Step]) -> None:

@@ -66,6 +66,77 @@ _POSTGRESQL = _Dialect(
 )
 
 
+class ViewInUse(Exception):
+    """Something that is not ours is built on a view that has to be dropped; the text names both."""
+
+
+def withdraw(connection: Connection, name: str) -> list[str]:
+    """Drop a view of PostgreSQL, so that a table under it can be changed; nothing if there is none.
+
+    Returns the statements that, after `create`, make its privileges what they were. Raises
+    ViewInUse.
+    """
+    if connection.exec_driver_sql(f"SELECT to_regclass('{name}')").scalar() is None:
+        return []
+    found = connection.exec_driver_sql(_DEPENDENT.format(view=name)).scalars().all()
+    if found:
+        raise ViewInUse(
+            f"the view {name} has to be made anew, and something depends on it: {', '.join(found)}"
+        )
+    granted = connection.exec_driver_sql(_GRANTED.format(view=name)).scalars().all()
+    connection.exec_driver_sql(f"DROP VIEW {name}")
+    # What the database gives to every new view may have been taken from the old one.
+    return [_REVOKED.format(view=name), *granted]
+
+
+# Whatever `DROP VIEW` would stumble over. A view depends on another one through its rule.
+_DEPENDENT = """
+WITH RECURSIVE dependent(classid, objid, objsubid) AS (
+  SELECT 'pg_class'::regclass::oid, '{view}'::regclass::oid, 0
+  UNION
+  SELECT further.* FROM dependent, LATERAL (
+    SELECT d.classid, d.objid, d.objsubid FROM pg_depend d
+    WHERE d.refclassid = dependent.classid AND d.refobjid = dependent.objid AND d.deptype IN ('n', 'i')
+    UNION ALL
+    SELECT 'pg_class'::regclass::oid, r.ev_class, 0 FROM pg_rewrite r
+    WHERE dependent.classid = 'pg_rewrite'::regclass AND r.oid = dependent.objid
+  ) AS further
+)
+SELECT DISTINCT what.type || ' ' || what.identity
+FROM dependent, LATERAL pg_identify_object(classid, objid, objsubid) AS what
+WHERE classid NOT IN ('pg_rewrite'::regclass, 'pg_type'::regclass)
+  AND NOT (classid = 'pg_class'::regclass AND objid = '{view}'::regclass)
+ORDER BY 1
+"""
+
+# One statement a privilege, on the view or on one of its columns. Grantee 0 is PUBLIC.
+_GRANTED = """
+SELECT 'GRANT ' || acl.privilege_type || coalesce(' (' || quote_ident(given.attname) || ')', '')
+  || ' ON {view} TO ' || CASE acl.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(r.rolname) END
+  || CASE WHEN acl.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END
+FROM (
+  SELECT NULL::name AS attname, relacl AS privileges FROM pg_class WHERE oid = '{view}'::regclass
+  UNION ALL
+  SELECT attname, attacl FROM pg_attribute WHERE attrelid = '{view}'::regclass AND NOT attisdropped
+) AS given, LATERAL aclexplode(given.privileges) AS acl LEFT JOIN pg_roles r ON r.oid = acl.grantee
+"""
+
+_REVOKED = """
+DO $$
+DECLARE other text;
+BEGIN
+  FOR other IN
+    SELECT DISTINCT CASE acl.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(acl.grantee)) END
+    FROM pg_class c, LATERAL aclexplode(c.relacl) AS acl
+    WHERE c.oid = '{view}'::regclass AND acl.grantee <> c.relowner
+  LOOP
+    EXECUTE 'REVOKE ALL ON {view} FROM ' || other;
+  END LOOP;
+END
+$$
+"""
+
+
 def create(connection: Connection) -> None:
     """Put every view into its present form; the newest migration that changes one calls this."""
     words = _SQLITE if connection.dialect.name == "sqlite" else _POSTGRESQL

@@ -3,6 +3,7 @@
 import json
 import sqlite3
 
+import psycopg
 import pytest
 
 from monitor.cli import main
@@ -101,6 +102,23 @@ def test_a_newer_schema_is_left_alone(write, tmp_path, capsys):
         assert "version 9999 of the schema, made by a newer uptoken" in line
     assert main(["db", "current", "--config", str(path)]) == 0
     assert "made by a newer uptoken" in capsys.readouterr().out
+
+
+def test_a_view_of_somebodys_own_that_is_in_the_way_of_an_upgrade_is_one_line(write, postgres_url, capsys):
+    path = write(database(postgres_url), model("acme", NOWHERE))
+    main(["db", "upgrade", "--config", str(path)])
+    with psycopg.connect(postgres_url) as connection:
+        # As a program of the version before left it.
+        connection.execute("DROP INDEX ix_gap_last, ix_incident_update_at, ix_quiet_starts, ix_quiet_ends")
+        connection.execute("UPDATE alembic_version SET version_num = '0002'")
+        connection.execute("CREATE VIEW mine AS SELECT endpoint FROM uptoken_probe")
+    capsys.readouterr()
+    assert main(["db", "upgrade", "--config", str(path)]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "something depends on it: view public.mine; drop what depends on it" in line
+    running = uptoken("run", "--config", path, cwd=path.parent)
+    assert running.status == 1
+    assert running.error == line
 
 
 def test_prune_forgets_what_is_older(write, database_url, capsys):

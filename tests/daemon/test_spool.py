@@ -30,6 +30,23 @@ def test_a_step_that_the_database_refuses_holds_up_no_start(sqlite_home: Home, s
     assert "ud800" in (home.state / "refused.jsonl").read_text()
 
 
+def test_a_disk_that_does_not_take_what_was_refused_holds_up_no_start(
+    sqlite_home: Home, simulated: Simulated
+) -> None:
+    home = sqlite_home
+    home.configure(website("acme", simulated.health_url("acme")))
+    content = leave(home, step(1), step(2, request_id="a lone surrogate \ud800")).path.read_bytes()
+    (home.state / "refused.jsonl").mkdir()
+    daemon = home.ready()
+    daemon.wait("probe.stored")
+    kept = daemon.heard("spool.kept")[0]
+    assert kept["refused"] == 1
+    assert daemon.stop()[0] == 0
+    assert (home.state / kept["file"]).read_bytes() == content
+    assert not (home.state / "spool").exists()
+    assert len(home.records().probes("acme/one")) == 1
+
+
 def test_a_damaged_spool_is_one_line_and_what_to_do(sqlite_home: Home, simulated: Simulated) -> None:
     home = sqlite_home
     home.configure(website("acme", simulated.health_url("acme")))

@@ -165,6 +165,95 @@ def test_a_database_with_its_views_and_rows_is_brought_up_from_the_version_befor
     ]
 
 
+@pytest.fixture
+def before(postgres_url: str) -> Iterator[Database]:
+    """A PostgreSQL of the version before, with its views."""
+    opened = Database(postgres_url)
+    opened.write(lambda c: _upgrade_to(c, "0002"), 30.0)
+    opened.write(views.create)
+    yield opened
+    opened.dispose()
+
+
+def _run(database: Database, *statements: str) -> None:
+    def work(connection: Connection) -> None:
+        for statement in statements:
+            connection.exec_driver_sql(statement)
+
+    database.write(work)
+
+
+def _privileges(database: Database) -> set[tuple[str, ...]]:
+    """Of everybody, on the view and on its columns."""
+    of_view = """
+        SELECT acl.grantee::regrole::text, acl.privilege_type, acl.is_grantable::text, given.attname
+        FROM (SELECT relacl AS acl, '' AS attname FROM pg_class WHERE oid = 'uptoken_probe'::regclass
+              UNION ALL
+              SELECT attacl, attname FROM pg_attribute WHERE attrelid = 'uptoken_probe'::regclass) AS given,
+             LATERAL aclexplode(given.acl) AS acl"""
+    return {tuple(row) for row in database.read(lambda c: c.exec_driver_sql(of_view).all())}
+
+
+@pytest.fixture
+def readers(before: Database) -> Iterator[list[str]]:
+    """Three roles, as a statement writes their names."""
+    names = ["reader", "\"5% of ''Ops'', :all\"", '"with option"']
+    _run(before, *(f"CREATE ROLE {name}".replace("%", "%%") for name in names))
+    yield names
+    _run(before, *(f"DROP OWNED BY {name}; DROP ROLE {name}".replace("%", "%%") for name in names))
+
+
+def test_who_was_allowed_to_read_a_view_still_is_after_an_upgrade(
+    before: Database, readers: list[str]
+) -> None:
+    plain, odd, proud = (name.replace("%", "%%") for name in readers)
+    _run(
+        before,
+        f"GRANT SELECT ON uptoken_probe TO {plain}, {odd}",
+        f"GRANT SELECT ON uptoken_probe TO {proud} WITH GRANT OPTION",
+        f"GRANT SELECT (endpoint, outcome), REFERENCES (at) ON uptoken_probe TO {plain}",
+        "GRANT SELECT (endpoint) ON uptoken_probe TO PUBLIC",
+    )
+    granted = _privileges(before)
+    assert {who for who, *_ in granted} == {"postgres", *readers, "-"}
+    assert migrate.upgrade(before) == ["0003"]
+    assert _privileges(before) == granted
+
+
+def test_an_upgrade_gives_nobody_a_right_that_was_taken_from_him(
+    before: Database, readers: list[str]
+) -> None:
+    """New views are everybody's here; this one is not."""
+    _run(
+        before,
+        f"ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO PUBLIC, {readers[0]}",
+        f"GRANT SELECT ON uptoken_probe TO {readers[2]}",
+    )
+    granted = _privileges(before)
+    assert migrate.upgrade(before) == ["0003"]
+    assert _privileges(before) == granted
+    assert "-" not in {who for who, *_ in granted}
+
+
+def test_what_somebody_built_on_a_view_is_named_and_left_alone(before: Database) -> None:
+    _run(
+        before,
+        "CREATE VIEW mine AS SELECT endpoint, total_ms FROM uptoken_probe",
+        'CREATE MATERIALIZED VIEW "Daily %%" AS SELECT count(*) FROM mine',
+        "CREATE FUNCTION newest(uptoken_probe) RETURNS text LANGUAGE sql AS 'SELECT $1.endpoint'",
+    )
+    with pytest.raises(migrate.UpgradeHindered) as told:
+        migrate.upgrade(before)
+    assert str(told.value) == (
+        f"{before.label} cannot be upgraded: the view uptoken_probe has to be made anew, and something depends"
+        ' on it: function public.newest(public.uptoken_probe), materialized view public."Daily %",'
+        " view public.mine; drop what depends on it, upgrade, and make it again"
+    )
+    assert migrate.current(before) == "0002"
+    _run(before, "DROP FUNCTION newest", "DROP VIEW mine CASCADE")
+    assert migrate.upgrade(before) == ["0003"]
+
+
 def test_the_numbers_of_the_files_are_alembics_own_history() -> None:
     config = Config()
     config.set_main_option("script_location", str(shipped.path("alembic")).replace("%", "%%"))

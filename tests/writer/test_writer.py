@@ -178,6 +178,50 @@ async def test_a_disk_that_does_not_take_what_was_refused_is_tried_again_and_hol
     assert len((desk.folder / "refused.jsonl").read_text().splitlines()) == 1
 
 
+@pytest.mark.anyio
+async def test_a_database_that_is_back_is_used_though_the_disk_does_not_take_what_it_refused(
+    postgres: Cluster, postgres_desk: Desk
+) -> None:
+    desk = postgres_desk
+    (desk.folder / "refused.jsonl").mkdir()
+    async with desk.running() as writer:
+        with postgres.stopped():
+            writer.put(step(1, request_id="a lone surrogate \ud800"))
+            for number in range(2, 302):
+                writer.put(step(number))
+            await until(lambda: writer.health.stored == 301)
+        await until(lambda: not writer.is_away)
+        assert desk.count("probe") == 300
+        assert not (desk.folder / "spool").exists()
+        # Nobody forgets it, whatever happens to us now.
+        (kept,) = desk.folder.glob("refused-*.spool")
+        left = Spool(kept)
+        left.resume()
+        assert (
+            sum(one.result is not None and one.result.request_id is not None for one in left.known()[1]) == 1
+        )
+        left.close()
+        assert await writer.on_database(lambda _: None)
+        (desk.folder / "refused.jsonl").rmdir()
+        await until(lambda: not kept.exists())
+    assert len((desk.folder / "refused.jsonl").read_text().splitlines()) == 1
+
+
+@pytest.mark.anyio
+async def test_what_a_spool_held_and_the_database_refused_is_set_aside(
+    postgres: Cluster, postgres_desk: Desk
+) -> None:
+    desk = postgres_desk
+    async with desk.running() as writer:
+        with postgres.stopped():
+            writer.put(step(1, request_id="a lone surrogate \ud800"))
+            await until(lambda: writer.health.stored == 1)
+        await until(lambda: not writer.is_away)
+        await until(lambda: writer.health.refused == 1)
+        await until(lambda: not list(desk.folder.glob("*spool")))
+    assert len((desk.folder / "refused.jsonl").read_text().splitlines()) == 1
+
+
 def test_what_is_refused_while_the_database_goes_away_is_not_set_aside_yet(desk: Desk) -> None:
     """It comes again with its whole batch, and would stand in the file twice."""
     desk.connect()
