@@ -207,7 +207,7 @@ def _healthy(score: Score, part: Part, look: Look, visit: dict[str, Any]) -> Non
     if look.outcome != "ok":
         score.false.append(f"{part.id}: {look.outcome}: {look.detail}")
         return
-    figure, piece = (look.total_s, -2) if look.ttft_s is None else (look.ttft_s, 1)
+    figure, piece = (look.total_s, -1) if look.ttft_s is None else (look.ttft_s, 1)
     score.off_ms.append(1000 * (figure - (visit["sent"][piece][0] - visit["asked"])))
 
 
