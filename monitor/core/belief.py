@@ -812,24 +812,10 @@ def _may_remind(belief: Belief, rules: Rules, now: Instant) -> bool:
 
 def _forget_state(draft: _Draft, since: Instant, reason: str) -> None:
     """Unknown since then, or since it was before."""
-    before = draft.belief
-    if before.state is State.UNKNOWN:
-        since = before.since
+    if draft.belief.state is State.UNKNOWN:
+        draft.belief = replace(draft.belief, reason=reason, outcome=None, request_id=None)
     else:
-        draft.transitions.append(
-            Transition(
-                endpoint=before.endpoint,
-                sequence=before.sequence,
-                at=draft.now,
-                effective_at=since,
-                before=before.state,
-                after=State.UNKNOWN,
-                reason=reason,
-            )
-        )
-    draft.belief = replace(
-        before, state=State.UNKNOWN, since=since, reason=reason, outcome=None, request_id=None
-    )
+        _change(draft, _Move(State.UNKNOWN, since, reason))
 
 
 def _remind(draft: _Draft) -> None:
